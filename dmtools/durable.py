@@ -1,0 +1,94 @@
+"""Files that survive a power cut: hidden name, fsync, rename, fsync of the directory."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+
+
+def fsync_dir(directory: Path) -> None:
+    """Makes the directory's entries durable."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def syncfs(directory: Path) -> None:
+    """Makes all that was written to the directory's file system durable: one call for many files."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _LIBC.syncfs(handle) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(directory))
+    finally:
+        os.close(handle)
+
+
+def hidden(path: Path) -> Path:
+    """The name under which a file is made before it appears; readers skip names that begin with a dot."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _write_hidden(path: Path, data: bytes, mode: int, sync: bool) -> Path:
+    temporary = hidden(path)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(handle, view) :]
+            if sync:
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def write_file(path: Path, data: bytes, mode: int = 0o640) -> None:
+    """Writes the whole file or nothing; what stood there is replaced at once. A failed fsync discards the temporary."""
+    temporary = _write_hidden(path, data, mode, sync=True)
+    os.rename(temporary, path)
+    fsync_dir(path.parent)
+
+
+def write_files(directory: Path, files: Iterable[tuple[str, bytes]], mode: int = 0o640) -> list[Path]:
+    """Makes many files under hidden names and one `syncfs` makes all durable; the caller renames them: `publish`."""
+    made = [_write_hidden(directory / name, data, mode, sync=False) for name, data in files]
+    if made:
+        syncfs(directory)
+    return made
+
+
+def move(source: Path, target: Path) -> None:
+    """Renames within one file system and makes both directories durable; replaces what stands at the target."""
+    os.rename(source, target)
+    fsync_dir(target.parent)
+    if source.parent != target.parent:
+        fsync_dir(source.parent)
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Renames, but never over something: raises FileExistsError when the target is there."""
+    if _LIBC.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(target))
+
+
+def remove(path: Path) -> None:
+    """Unlinks if it is there and makes that durable."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    fsync_dir(path.parent)
