@@ -1,0 +1,216 @@
+"""Opens the database and runs transactions: short, never around an outside act, told in a sentence when they can't."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url, text
+
+from dmtools import clock
+from dmtools.ledger.tables import SCHEMA
+from dmtools.settings import Settings
+
+T = TypeVar("T")
+_REPEAT = {1205, 1213}  # MariaDB: lock wait time-out, deadlock: the whole transaction again
+_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "afs", "ceph", "beegfs", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "9p"}
+
+
+class LedgerUnavailable(Exception):
+    """The database can't be used now; the text says why and what to do. Nothing was changed."""
+
+    def __init__(self, why: str, next_step: str) -> None:
+        super().__init__(why)
+        self.next_step = next_step
+
+
+class Stale(Exception):
+    """A compare-and-set found another state than the one that was read: somebody else was quicker."""
+
+
+class Ledger:
+    """One database. `read()` and `write()` give a connection inside one transaction; `transact()` repeats on deadlock."""
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        self.engine = engine
+        self.url = url
+        self.sqlite = engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the tables. Raises LedgerUnavailable."""
+        with self._told(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A writing transaction; on sqlite it holds the write lock from its first statement. Raises LedgerUnavailable."""
+        with self._told(), self.engine.connect().execution_options(dm_write=True) as connection, connection.begin():
+            yield connection
+
+    def transact(self, work: Callable[[Connection], T], tries: int = 5) -> T:
+        """Runs `work` in a writing transaction, again from its start after a deadlock (MariaDB 1205, 1213)."""
+        for left in range(tries - 1, -1, -1):
+            try:
+                with self.engine.connect().execution_options(dm_write=True) as connection, connection.begin():
+                    return work(connection)
+            except exc.OperationalError as problem:
+                if not (left and _number(problem) in _REPEAT):
+                    raise self._why(problem) from problem
+            except exc.DBAPIError as problem:
+                if isinstance(problem, exc.IntegrityError):
+                    raise
+                raise self._why(problem) from problem
+        raise LedgerUnavailable(f"the database {self.shown} is too busy", "the next pass tries again")
+
+    def now(self, connection: Connection) -> datetime:
+        """The database's clock: leases of several hosts are judged by one clock."""
+        if self.sqlite:
+            return clock.now()
+        found: datetime = connection.execute(text("SELECT UTC_TIMESTAMP(6)")).scalar_one()
+        return found.replace(tzinfo=clock.now().tzinfo)
+
+    @property
+    def shown(self) -> str:
+        """The database for messages, without its password."""
+        return str(make_url(self.url).render_as_string(hide_password=True))
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except exc.IntegrityError:
+            raise
+        except exc.DBAPIError as problem:
+            raise self._why(problem) from problem
+
+    def _why(self, problem: exc.DBAPIError) -> LedgerUnavailable:
+        said = str(problem.orig)
+        known = (
+            (r"locked|Lock wait", "is locked by another command", "it is tried again at the next pass; dm-leases shows who works"),
+            (r"full|No space|ENOSPC", "has no room on its disk", "make room; nothing was lost, the next pass goes on"),
+            (
+                r"no such table|no such column|doesn't exist|Unknown column",
+                "lacks a table or column",
+                "make it with: dm-db upgrade, then: dm-check --repair",
+            ),
+            (r"not a database|malformed", "is damaged", "set it aside, then rebuild it with: dm-check --repair"),
+            (r"unable to open", "can't be opened", "check that its directory exists and may be written"),
+            (r"readonly|read-only", "may not be written", "check its owner and mode, and those of its directory"),
+            (r"disk I/O", "could not be read or written (disk I/O error)", "look at the disk; nothing was booked"),
+            (r"Can't connect|Lost connection|gone away|refused", "doesn't answer", "check that it runs; the next pass goes on"),
+            (r"Access denied", "refuses our name or password", "check [database] url and password_file"),
+        )
+        for pattern, why, step in known:
+            if re.search(pattern, said, re.IGNORECASE):
+                return LedgerUnavailable(f"the database {self.shown} {why} ({_first_line(said)})", step)
+        return LedgerUnavailable(f"the database {self.shown} failed: {_first_line(said)}", "nothing was booked; the next pass tries again")
+
+
+def open_ledger(settings: Settings, *, check: bool = True) -> Ledger:
+    """Opens the database of the settings; `check` asks for the schema this program knows. Raises LedgerUnavailable."""
+    url = database_url(settings)
+    if url.startswith("sqlite"):
+        ledger = Ledger(_sqlite(url, settings.database.busy_seconds, check), url)
+    else:
+        ledger = Ledger(_mariadb(url), url)
+    if check:
+        _check_schema(ledger)
+    return ledger
+
+
+def database_url(settings: Settings) -> str:
+    """[database] url with the password of its file or $DMTOOLS_DATABASE_PASSWORD; empty: sqlite in HOME."""
+    url = settings.database.url or os.environ.get("DMTOOLS_DATABASE_URL", "")
+    if not url:
+        return f"sqlite:///{settings.home / 'dmtools.db'}"
+    if url.startswith("sqlite"):
+        return url
+    password = os.environ.get("DMTOOLS_DATABASE_PASSWORD")
+    if settings.database.password_file:
+        password = Path(settings.database.password_file).read_text("utf-8").strip()
+    found = make_url(url)
+    return str((found.set(password=password) if password else found).render_as_string(hide_password=False))
+
+
+def _sqlite(url: str, busy_seconds: int, must_exist: bool) -> Engine:
+    path = Path(make_url(url).database or "")
+    if must_exist and not path.is_file():
+        raise LedgerUnavailable(
+            f"there is no database {path}",
+            "if it was lost, rebuild it with: dm-check --repair; a new HOME gets one from: dm-config init",
+        )
+    if (kind := _file_system(path.parent)) in _NETWORK:
+        raise LedgerUnavailable(
+            f"{path} lies on a network file system ({kind}), where sqlite is not safe",
+            "put HOME on a local disk or set [database] url to MariaDB",
+        )
+    engine = create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def prepare(raw: Any, _record: Any) -> None:
+        raw.isolation_level = None  # we say BEGIN ourselves
+        raw.execute("PRAGMA synchronous=FULL")
+        raw.execute("PRAGMA cache_size=-32000")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("dm_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _mariadb(url: str) -> Engine:
+    return create_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 10, "read_timeout": 120, "write_timeout": 120, "charset": "utf8mb4"},
+    )
+
+
+def _check_schema(ledger: Ledger) -> None:
+    with ledger.read() as connection:
+        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if found == SCHEMA:
+        return
+    if found is None or str(found) < SCHEMA:
+        raise LedgerUnavailable(f"the database {ledger.shown} has the older schema {found}", "bring it up with: dm-db upgrade")
+    raise LedgerUnavailable(
+        f"the database {ledger.shown} has schema {found}, newer than this program knows ({SCHEMA})", "install the newer dmtools here"
+    )
+
+
+def _file_system(directory: Path) -> str:
+    """The type of the file system that holds the directory, from /proc; empty when it can't be told."""
+    best, kind = "", ""
+    real = os.path.realpath(directory)
+    try:
+        lines = Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        _, point, found = line.split(" ", 3)[:3]
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, found
+    return kind
+
+
+def _number(problem: exc.DBAPIError) -> int:
+    args = getattr(problem.orig, "args", ())
+    return args[0] if args and isinstance(args[0], int) else 0
+
+
+def _first_line(said: str) -> str:
+    return said.strip().splitlines()[0][:200] if said.strip() else "no reason given"

@@ -1,0 +1,150 @@
+"""Every change of state: compare-and-set, the journal entry and the counts, in one transaction."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, insert
+
+from dmtools.ledger import tables
+from dmtools.ledger.engine import Stale
+
+SHARD = os.getpid() % 16
+BUCKET_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class State:
+    """One state of a pipeline's items: what it means, who writes it, what may come next."""
+
+    name: str
+    meaning: str
+    writer: str
+    next: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class States:
+    """A pipeline's states, in the order in which people read them; `kind` is the journal's word for an item."""
+
+    pipeline: str
+    kind: str
+    states: tuple[State, ...]
+
+    def legal(self, before: str, after: str) -> bool:
+        """May an item go from `before` to `after`?"""
+        return any(state.name == before and after in state.next for state in self.states)
+
+    def names(self) -> tuple[str, ...]:
+        """The states in order."""
+        return tuple(state.name for state in self.states)
+
+
+class IllegalMove(Exception):
+    """A change of state that the table of states doesn't have: an error of the program, nothing was written."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """One item's change of state. `values` are other columns written with it; sizes are bytes, for the counts."""
+
+    item: int
+    before: str
+    after: str
+    why: str | None = None
+    size: int = 0
+    size_before: int | None = None
+    values: tuple[tuple[str, Any], ...] = ()
+
+
+def advance(connection: Connection, table: Table, states: States, moves: Sequence[Move], *, by: str, at: datetime) -> None:
+    """Makes all moves or none. Raises Stale when an item is no longer in the state it was read in, IllegalMove."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for move in moves:
+        if not states.legal(move.before, move.after):
+            raise IllegalMove(f"{states.pipeline}: {move.before} -> {move.after} is not a legal change of state")
+        row = {"_id": move.item, "_before": move.before, "state": move.after, "since": at, **dict(move.values)}
+        groups[tuple(row)].append(row)
+    for columns, rows in groups.items():
+        statement = table.update().where(table.c.id == bindparam("_id"), table.c.state == bindparam("_before"))
+        done = connection.execute(statement.values({c: bindparam(c) for c in columns if not c.startswith("_")}), rows)
+        if done.rowcount != len(rows):
+            raise Stale(f"{len(rows) - done.rowcount} of {len(rows)} items of {states.pipeline} changed meanwhile")
+    record(connection, states, moves, by=by, at=at)
+    count_moves(connection, states.pipeline, moves, at)
+
+
+def record(connection: Connection, states: States, moves: Iterable[Move], *, by: str, at: datetime) -> None:
+    """The journal entries of the moves."""
+    rows = [
+        {
+            "at": at,
+            "pipeline": states.pipeline,
+            "kind": states.kind,
+            "item": move.item,
+            "from_state": move.before or None,
+            "to_state": move.after,
+            "by": by,
+            "why": move.why,
+        }
+        for move in moves
+    ]
+    if rows:
+        connection.execute(insert(tables.journal), rows)
+
+
+def note(connection: Connection, pipeline: str, kind: str, item: int, *, by: str, at: datetime, why: str) -> None:
+    """A journal entry that changes no state: what was seen or decided about the item."""
+    connection.execute(
+        insert(tables.journal), [{"at": at, "pipeline": pipeline, "kind": kind, "item": item, "by": by, "why": why}]
+    )
+
+
+def count_moves(connection: Connection, pipeline: str, moves: Iterable[Move], at: datetime) -> None:
+    """Tally and flow of the moves."""
+    change: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    came: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for move in moves:
+        if move.before:
+            change[move.before][0] -= 1
+            change[move.before][1] -= move.size if move.size_before is None else move.size_before
+        if move.after:
+            for counts in (change[move.after], came[move.after]):
+                counts[0] += 1
+                counts[1] += move.size
+    add_tally(connection, pipeline, {state: (n, size) for state, (n, size) in change.items()})
+    bucket = bucket_of(at)
+    for state, (n, size) in came.items():
+        _add(connection, tables.flow, {"pipeline": pipeline, "state": state, "bucket": bucket}, n, size)
+
+
+def add_tally(connection: Connection, pipeline: str, change: dict[str, tuple[int, int]]) -> None:
+    """Adds (number, bytes) to the counts by state."""
+    for state in sorted(change):
+        n, size = change[state]
+        if n or size:
+            _add(connection, tables.tally, {"pipeline": pipeline, "state": state, "shard": SHARD}, n, size)
+
+
+def bucket_of(at: datetime) -> datetime:
+    """The start of the five minutes that hold the instant."""
+    over = timedelta(seconds=at.timestamp() % BUCKET_SECONDS)
+    return (at - over).replace(microsecond=0)
+
+
+def _add(connection: Connection, table: Table, keys: dict[str, Any], n: int, size: int) -> None:
+    update = table.update().where(*(table.c[name] == value for name, value in keys.items()))
+    if connection.execute(update.values(n=table.c.n + n, bytes=table.c.bytes + size)).rowcount:
+        return
+    if connection.dialect.name == "sqlite":
+        connection.execute(insert(table), {**keys, "n": n, "bytes": size})
+        return
+    from sqlalchemy.dialects.mysql import insert as upsert
+
+    statement = upsert(table).values(**keys, n=n, bytes=size)
+    connection.execute(statement.on_duplicate_key_update(n=table.c.n + n, bytes=table.c.bytes + size))
