@@ -1,0 +1,266 @@
+"""Runs a command: shared options, settings, ledger, the report; every failure becomes a sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dmtools import __version__
+from dmtools.command.log import LogFile
+from dmtools.command.report import Report, print_json
+from dmtools.settings import HomeMissing, Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from dmtools.ledger import Ledger
+
+PARTIAL, USAGE, UNAVAILABLE = 1, 2, 75
+STATE_CODES = {"partial": PARTIAL, "failed": PARTIAL, "unavailable": UNAVAILABLE}
+
+
+class Refused(Exception):
+    """Wrong use or configuration (exit 2): what, which and what to do, in a sentence."""
+
+
+class Unavailable(Exception):
+    """The command could not run now (exit 75). Nothing was changed; `next_step` says what to do."""
+
+    def __init__(self, what: str, subject: str, why: str, next_step: str) -> None:
+        super().__init__(why)
+        self.what, self.subject, self.why, self.next_step = what, subject, why, next_step
+
+
+class Stopped(BaseException):
+    """SIGINT or SIGTERM came: the work is handed back on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Context:
+    """What a command gets: its options, the settings, the ledger (opened when first used) and the report it fills."""
+
+    def __init__(self, name: str, pipeline: str, component: str, options: dict[str, Any]) -> None:
+        self.name = name
+        self.config: Path | None = options["config"]
+        self.home_option: Path | None = options["home"]
+        self.dry_run: bool = options["dry_run"]
+        self.as_json: bool = options["as_json"]
+        self.verbose: bool = options["verbose"]
+        self.quiet: bool = options["quiet"]
+        self.report = Report(pipeline, component, os.urandom(6).hex())
+        self.closers: list[Callable[[], None]] = []
+        self.answer: dict[str, Any] | None = None
+        self._settings: Settings | None = None
+        self._ledger: Ledger | None = None
+        self._log: LogFile | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force. Raises SettingsError."""
+        if self._settings is None:
+            self._settings = load(self.config, self.home_option)
+        return self._settings
+
+    @property
+    def ledger(self) -> Ledger:
+        """The open database. Raises LedgerUnavailable."""
+        if self._ledger is None:
+            from dmtools.ledger import open_ledger
+
+            self._ledger = open_ledger(self.settings)
+            self.closers.append(self._ledger.close)
+        return self._ledger
+
+    @property
+    def home(self) -> Path:
+        """HOME of the settings."""
+        return self.settings.home
+
+    def log(self, text: str) -> None:
+        """A line in HOME/log, and on stderr with -v."""
+        if self.verbose:
+            click.echo(text, err=True)
+        if self.dry_run or self._settings is None:
+            return
+        if self._log is None:
+            self._log = LogFile(self.home / "log", self.name, self.settings.log)
+        self._log.write(text)
+
+    def plan(self, text: str) -> None:
+        """A step: printed by a dry run, logged by a real one; the same words in both."""
+        if self.dry_run and not self.as_json:
+            click.echo(text)
+        self.log(text)
+
+    def say(self, text: str) -> None:
+        """A line for the person who asked: on stdout, but not beside JSON."""
+        if not self.as_json and not self.quiet:
+            click.echo(text)
+
+    def problem(self, what: str, subject: str, *, why: str, left: str, next: str, failed: bool = True) -> None:
+        """Keeps a problem for the report and logs it."""
+        self.report.problem(what, subject, why=why, left=left, next=next, failed=failed)
+        self.log(self.report.errors[-1].sentence())
+
+    def close(self) -> None:
+        """Hands back what is held, last first."""
+        while self.closers:
+            self.closers.pop()()
+
+
+def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command, contract section 2."""
+    options = (
+        click.option("--config", type=click.Path(path_type=Path), help="The settings file; else $DMTOOLS_CONFIG or HOME/dmtools.toml."),
+        click.option("--home", type=click.Path(path_type=Path), help="HOME of this installation; else $DMTOOLS_HOME."),
+        click.option("--dry-run", is_flag=True, help="Print the plan; change nothing."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+        click.option("-v", "--verbose", is_flag=True, help="Say each step on stderr."),
+        click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
+        click.version_option(__version__, prog_name="dmtools"),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def tool(
+    name: str,
+    *,
+    pipeline: str = "dm",
+    component: str = "",
+    example: str,
+    cron: str = "",
+    body: Callable[[Context, Callable[[], None]], None] | None = None,
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Makes a click command of `function(context, **own options)`; `body` runs around it (the gate of a pass)."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        @functools.wraps(function)
+        def call(**values: Any) -> None:
+            shared = {key: values.pop(key) for key in ("config", "home", "dry_run", "as_json", "verbose", "quiet")}
+            context = Context(name, pipeline, component or name.partition("-")[2], shared)
+            step = functools.partial(function, context, **values)
+            sys.exit(_guarded(context, step if body is None else functools.partial(body, context, step)))
+
+        epilog = f"\b\nExample:\n  {example}" + (f"\n\b\nCron:\n  {cron}" if cron else "")
+        settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+        return click.command(name, epilog=epilog, context_settings=settings)(shared_options(call))
+
+    return decorate
+
+
+def _guarded(context: Context, step: Callable[[], None]) -> int:
+    _listen()
+    report = context.report
+    code: int | None = None
+    try:
+        try:
+            step()
+        finally:
+            context.close()
+    except Stopped as stop:
+        code = 128 + stop.number
+        report.state = "partial"
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0
+    except (click.exceptions.Exit, click.UsageError):
+        raise
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 0
+    except BaseException as problem:  # the last line of defence: a sentence, never a traceback
+        code = _tell(context, problem)
+    report.settle()
+    _print(context)
+    return STATE_CODES.get(report.state, 0) if code is None else code
+
+
+def _tell(context: Context, problem: BaseException) -> int:
+    """An exception -> a problem of the report, its state and the exit code."""
+    report, left = context.report, "nothing was changed"
+    if isinstance(problem, HomeMissing):
+        for text in problem.problems:
+            what, _, step = text.partition("; ")
+            report.problem("no HOME", str(problem.file), why=what, left=left, next=step or "make one with dm-config init")
+        report.state = "unavailable"
+        return UNAVAILABLE
+    if isinstance(problem, SettingsError):
+        for text in problem.problems:
+            report.problem("wrong settings", str(problem.file or ""), why=text, left=left, next="mend the file, then: dm-config check")
+        report.state = "failed"
+        return USAGE
+    if isinstance(problem, Refused):
+        report.problem("refused", context.name, why=str(problem), left=left, next=f"see {context.name} --help")
+        report.state = "failed"
+        return USAGE
+    if isinstance(problem, Unavailable):
+        report.problem(problem.what, problem.subject, why=problem.why, left=left, next=problem.next_step)
+        report.state = "unavailable"
+        return UNAVAILABLE
+    return _tell_rare(context, problem)
+
+
+def _tell_rare(context: Context, problem: BaseException) -> int:
+    from dmtools.ledger.engine import LedgerUnavailable
+
+    report = context.report
+    kept = "what was booked before stays booked; the next pass goes on from there"
+    if isinstance(problem, LedgerUnavailable):
+        report.problem("no database", context.name, why=str(problem), left=kept, next=problem.next_step)
+        report.state = "unavailable"
+        return UNAVAILABLE
+    if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM):
+        place = str(problem.filename or context.home)
+        report.problem("can't write", place, why=problem.strerror or str(problem), left=kept, next=_os_advice(problem.errno))
+        report.state = "unavailable"
+        return UNAVAILABLE
+    import traceback
+
+    context.log("internal error:")
+    if context._log is not None:
+        context._log.write_block("".join(traceback.format_exception(problem)))
+    elif os.environ.get("DMTOOLS_DEBUG"):
+        traceback.print_exception(problem)
+    where = str(context._log.path) if context._log else "(no log: run again with DMTOOLS_DEBUG=1)"
+    why = f"{type(problem).__name__}: {problem}"
+    report.problem("internal error", context.name, why=why, left=kept, next=f"please report it with {where}")
+    report.state = "failed"
+    return PARTIAL
+
+
+def _os_advice(number: int | None) -> str:
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "make room on that disk or raise the quota"
+    if number == errno.EIO:
+        return "look at that disk: it reports errors"
+    return "check owner, mode and mount of that path"
+
+
+def _print(context: Context) -> None:
+    report = context.report
+    if context.as_json:
+        print_json(context.answer if context.answer is not None and report.state not in ("unavailable", "failed") else report.record())
+    elif context.answer is None and not context.quiet and (context.verbose or sys.stdout.isatty() or context.dry_run):
+        click.echo(report.summary())
+    for error in report.errors:
+        click.echo(f"{context.name}: {error.sentence()}", err=True)
+    sys.stdout.flush()
+
+
+def _listen() -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Stopped(number)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)

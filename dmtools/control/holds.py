@@ -1,0 +1,85 @@
+"""The control word: holds by persons, by errors and by the calendar; halt beats drain beats run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, or_, select, update
+
+from dmtools import clock
+from dmtools.ledger import tables
+from dmtools.settings import Settings
+
+RANK = {"run": 0, "drain": 1, "halt": 2}
+PERSON, AUTOMATIC, CALENDAR = "person", "automatic", "calendar"
+
+
+@dataclass(frozen=True)
+class Hold:
+    """One reason not to run: for `scope` (all, PIPELINE or PIPELINE/COMPONENT), by whom, why, since and until when."""
+
+    scope: str
+    state: str
+    kind: str
+    by: str
+    reason: str
+    since: datetime
+    until: datetime | None = None
+    id: int = 0
+
+    def covers(self, pipeline: str, component: str | None = None) -> bool:
+        """Does it hold this pipeline (or this component of it)?"""
+        if self.scope in ("all", pipeline):
+            return True
+        return component is not None and self.scope == f"{pipeline}/{component}"
+
+    def record(self) -> dict[str, Any]:
+        """The JSON of contract section 2."""
+        return {
+            "scope": self.scope,
+            "state": self.state,
+            "by": self.by,
+            "reason": self.reason,
+            "since": clock.iso(self.since),
+            "until": clock.iso(self.until),
+            "kind": self.kind,
+        }
+
+    def sentence(self) -> str:
+        """For people: `halt by anna since 2026-11-24 12:00 CET until ...: reason`."""
+        until = f" until {clock.local(self.until)}" if self.until else ""
+        return f"{self.state} of {self.scope} by {self.by} since {clock.local(self.since)}{until}: {self.reason or 'no reason given'}"
+
+
+def open_holds(connection: Connection, settings: Settings, at: datetime) -> list[Hold]:
+    """Every hold in force at the instant: rows that are neither cleared nor over, and the calendar's."""
+    table = tables.hold
+    over = or_(table.c.until.is_(None), table.c.until > at)
+    rows = connection.execute(select(table).where(table.c.cleared_at.is_(None), over).order_by(table.c.id))
+    found = [Hold(r.scope, r.state, r.kind, r.by, r.reason, r.since, r.until, r.id) for r in rows]
+    for outage in settings.control.calendar:
+        start, end = clock.parse(outage.start), clock.parse(outage.end)
+        if start <= at < end:
+            found.append(Hold(outage.scope, outage.state, CALENDAR, "calendar", outage.reason, start, end))
+    return found
+
+
+def in_force(holds: list[Hold], pipeline: str, component: str | None = None) -> str:
+    """run, drain or halt: the strongest of the holds that cover it."""
+    return max((h.state for h in holds if h.covers(pipeline, component)), key=RANK.__getitem__, default="run")
+
+
+def place(connection: Connection, scope: str, state: str, *, kind: str, by: str, reason: str, until: datetime | None, at: datetime) -> None:
+    """Places a hold; one of the same scope and kind that is open is replaced, so words don't pile up."""
+    clear(connection, [scope], kind=kind, by=by, at=at)
+    row = {"scope": scope, "state": state, "kind": kind, "by": by, "reason": reason, "since": at, "until": until}
+    connection.execute(insert(tables.hold), [row])
+
+
+def clear(connection: Connection, scopes: list[str], *, kind: str, by: str, at: datetime) -> int:
+    """Ends the open holds of these scopes and this kind. Gives how many."""
+    table = tables.hold
+    statement = update(table).where(table.c.cleared_at.is_(None), table.c.kind == kind, table.c.scope.in_(scopes))
+    return connection.execute(statement.values(cleared_at=at, cleared_by=by)).rowcount

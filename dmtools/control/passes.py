@@ -1,0 +1,92 @@
+"""The frame of every pass: settings, ledger, gate, heartbeat, leases; then the work; then how it went."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import click
+
+from dmtools import clock
+from dmtools.command.run import Context, tool
+from dmtools.control import heartbeats, holds
+from dmtools.ledger.engine import LedgerUnavailable
+from dmtools.ledger.leases import Leases
+
+
+class Pass:
+    """One run of one component. The work asks `goes()` before each unit and claims what it touches from `leases`."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.settings = context.settings
+        self.ledger = context.ledger
+        self.report = context.report
+        self.home = context.home
+        self.dry_run = context.dry_run
+        self.by = f"{self.report.pipeline}-{self.report.component}"
+        self.leases = Leases(self.ledger)
+        self.drained = False
+
+    def goes(self, *, new: bool = True) -> bool:
+        """May the next unit of work begin? `new`: it takes something new, which a drain forbids."""
+        with self.ledger.read() as connection:
+            found = holds.open_holds(connection, self.settings, clock.now())
+        word = holds.in_force(found, self.report.pipeline, self.report.component)
+        if word == "halt":
+            self.report.state = "halted"
+            return False
+        self.drained = word == "drain"
+        if self.drained:
+            self.report.state = "draining"
+        return not (new and self.drained)
+
+    def moved(self, before: str, after: str, n: int = 1) -> None:
+        """Counts n items that went from one state to another."""
+        self.report.moved(before, after, n)
+
+    def problem(self, what: str, subject: str, *, why: str, left: str, next: str, failed: bool = True) -> None:
+        """Keeps a problem for the report and the log; `failed=False`: told, but no item of this pass failed."""
+        self.context.problem(what, subject, why=why, left=left, next=next, failed=failed)
+
+    def plan(self, text: str) -> None:
+        """A step of the plan: printed by a dry run, logged by a real one."""
+        self.context.plan(text)
+
+    def log(self, text: str) -> None:
+        """A line in the log."""
+        self.context.log(text)
+
+
+def one(pipeline: str, component: str, *, example: str, cron: str = "") -> Callable[[Callable[..., None]], click.Command]:
+    """Makes a command of `function(this: Pass, **own options)`: one pass of one component."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        @functools.wraps(function)
+        def with_pass(context: Context, **options: object) -> None:
+            this = Pass(context)
+            if not this.dry_run:
+                this.ledger.transact(lambda c: heartbeats.begin(c, this.report, clock.now()))
+                context.closers.append(this.leases.close)
+            try:
+                if this.goes(new=False):
+                    function(this, **options)
+            except BaseException:
+                this.report.state = "failed"
+                raise
+            finally:
+                this.report.settle()
+                if not this.dry_run:
+                    _end(this)
+
+        make = tool(f"{pipeline}-{component}", pipeline=pipeline, component=component, example=example, cron=cron)
+        return make(with_pass)
+
+    return decorate
+
+
+def _end(this: Pass) -> None:
+    try:
+        this.ledger.transact(lambda c: heartbeats.end(c, this.report, clock.now()))
+    except LedgerUnavailable as problem:
+        this.log(f"the end of the pass could not be booked: {problem}")
