@@ -12,6 +12,8 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from dmtools.names import file_url
+
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0)]
 PORTS = ("dm-web", "dqm-server", "lta-rest-server", "fts1", "fts2", "dqm", "datalogger", "daq", "archive")
@@ -183,6 +185,12 @@ def known_keys() -> dict[str, Any]:
             found[name] = next(f.default for f in msgspec.structs.fields(Settings) if f.name == name)
     found["pipelines"] = {}
     return found
+
+
+def default_rules(home: Path) -> tuple[Rule, ...]:
+    """The rule in force when none is configured: LFN /a/b is HOME/demo/castor/a/b -> HOME/demo/echo/a/b."""
+    below = file_url(home / "demo")
+    return (Rule(match="/", source=f"{below}/castor", destination=f"{below}/echo"),)
 
 
 def find(config: Path | None = None, home: Path | None = None) -> tuple[Path, Path | None]:

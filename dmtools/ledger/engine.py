@@ -18,7 +18,7 @@ from dmtools.settings import Settings
 
 T = TypeVar("T")
 _REPEAT = {1205, 1213}  # MariaDB: lock wait time-out, deadlock: the whole transaction again
-_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "afs", "ceph", "beegfs", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "9p"}
+NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "afs", "ceph", "beegfs", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "9p"}
 
 
 class LedgerUnavailable(Exception):
@@ -78,7 +78,7 @@ class Ledger:
     @property
     def shown(self) -> str:
         """The database for messages, without its password."""
-        return str(make_url(self.url).render_as_string(hide_password=True))
+        return shown(self.url)
 
     def close(self) -> None:
         """Gives the connections back."""
@@ -116,6 +116,11 @@ class Ledger:
         return LedgerUnavailable(f"the database {self.shown} failed: {_first_line(said)}", "nothing was booked; the next pass tries again")
 
 
+def shown(url: str) -> str:
+    """A database URL without its password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
 def open_ledger(settings: Settings, *, check: bool = True) -> Ledger:
     """Opens the database of the settings; `check` asks for the schema this program knows. Raises LedgerUnavailable."""
     url = database_url(settings)
@@ -149,7 +154,7 @@ def _sqlite(url: str, busy_seconds: int, must_exist: bool) -> Engine:
             f"there is no database {path}",
             "if it was lost, rebuild it with: dm-check --repair; a new HOME gets one from: dm-config init",
         )
-    if (kind := _file_system(path.parent)) in _NETWORK:
+    if (kind := file_system(path.parent)) in NETWORK_FILE_SYSTEMS:
         raise LedgerUnavailable(
             f"{path} lies on a network file system ({kind}), where sqlite is not safe",
             "put HOME on a local disk or set [database] url to MariaDB",
@@ -191,7 +196,7 @@ def _check_schema(ledger: Ledger) -> None:
     )
 
 
-def _file_system(directory: Path) -> str:
+def file_system(directory: Path) -> str:
     """The type of the file system that holds the directory, from /proc; empty when it can't be told."""
     best, kind = "", ""
     real = os.path.realpath(directory)
