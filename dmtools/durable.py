@@ -37,16 +37,13 @@ def hidden(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def _write_hidden(path: Path, data: bytes, mode: int, sync: bool) -> Path:
+def _write_hidden(path: Path, data: bytes, mode: int) -> Path:
     temporary = hidden(path)
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(handle, view) :]
-            if sync:
-                os.fsync(handle)
+            _write_all(handle, data)
+            os.fsync(handle)
         finally:
             os.close(handle)
     except OSError:
@@ -57,17 +54,52 @@ def _write_hidden(path: Path, data: bytes, mode: int, sync: bool) -> Path:
 
 def write_file(path: Path, data: bytes, mode: int = 0o640) -> None:
     """Writes the whole file or nothing; what stood there is replaced at once. A failed fsync discards the temporary."""
-    temporary = _write_hidden(path, data, mode, sync=True)
+    temporary = _write_hidden(path, data, mode)
     os.rename(temporary, path)
     fsync_dir(path.parent)
 
 
-def write_files(directory: Path, files: Iterable[tuple[str, bytes]], mode: int = 0o640) -> list[Path]:
-    """Makes many files under hidden names and one `syncfs` makes all durable; the caller renames them: `publish`."""
-    made = [_write_hidden(directory / name, data, mode, sync=False) for name, data in files]
-    if made:
-        syncfs(directory)
-    return made
+def publish(directory: Path, files: Iterable[tuple[str, bytes]], mode: int = 0o640) -> None:
+    """Writes many files, each whole or not at all: hidden names, one `syncfs` for all data, renames, one fsync of the directory."""
+    made: list[str] = []
+    tail = f".{os.getpid()}.tmp"
+    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            for name, data in files:
+                handle = os.open(f".{name}{tail}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode, dir_fd=place)
+                made.append(name)
+                try:
+                    _write_all(handle, data)
+                finally:
+                    os.close(handle)
+            if not made:
+                return
+            syncfs(directory)
+            while made:
+                name = made[-1]
+                os.rename(f".{name}{tail}", name, src_dir_fd=place, dst_dir_fd=place)
+                made.pop()
+        except OSError:
+            for name in made:
+                _forget(f".{name}{tail}", place)
+            raise
+        os.fsync(place)
+    finally:
+        os.close(place)
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    done = os.write(handle, data)
+    while done < len(data):
+        done += os.write(handle, data[done:])
+
+
+def _forget(name: str, place: int) -> None:
+    try:
+        os.unlink(name, dir_fd=place)
+    except OSError:
+        return  # a hidden name: the next repair sweeps it
 
 
 def move(source: Path, target: Path) -> None:

@@ -68,3 +68,8 @@ def check_path(path: bytes, subject: str) -> None:
 def path_of(url: str) -> Path:
     """`file_path` as a Path, for messages and the standard library."""
     return Path(os.fsdecode(file_path(url)))
+
+
+def printable(text: str) -> str:
+    """One line of printable ASCII, so that a foreign text can stand in a comment of a list file."""
+    return " ".join(text.split()).encode("ascii", "backslashreplace").decode("ascii").replace("\x7f", "")

@@ -1,0 +1,108 @@
+"""What dmtools needs of the machine itself: the one table of components, their Debian packages and how each is seen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Component:
+    """Something of the machine. `group`: build (to make .venv), demo or tests; `packages`: Debian's names for it."""
+
+    name: str
+    group: str
+    purpose: str
+    packages: tuple[str, ...]
+    present: Callable[[], bool]
+
+    def how(self) -> str:
+        """What to do to get it, as a phrase."""
+        if self.packages:
+            return f"apt-get install {' '.join(self.packages)}"
+        return "run as root"
+
+
+def _commands(*names: str) -> Callable[[], bool]:
+    # Daemons live in sbin, which is not on everybody's PATH.
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    return lambda: all(shutil.which(name, path=path) for name in names)
+
+
+def _openssl_headers() -> bool:
+    places = ["/usr/include", "/usr/local/include", *Path("/usr/include").glob("*-linux-gnu*")]
+    return any(Path(place, "openssl/ssl.h").exists() for place in places)
+
+
+def _python_headers() -> bool:
+    return Path(sysconfig.get_path("include"), "Python.h").exists()
+
+
+def _venv_module() -> bool:
+    # Debian ships the module venv without ensurepip, on which it stands.
+    try:
+        import ensurepip
+    except ImportError:
+        return False
+    return bool(ensurepip.version())
+
+
+def _may_mount() -> bool:
+    if os.geteuid() != 0:
+        return False
+    probe = subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False)
+    return probe.returncode == 0
+
+
+COMPONENTS = (
+    Component("venv", "build", "makes .venv", ("python3-venv",), _venv_module),
+    Component("compiler", "build", "builds M2Crypto for the FTS client", ("gcc", "libc6-dev"), _commands("gcc")),
+    Component("openssl", "build", "builds M2Crypto for the FTS client", ("libssl-dev",), _openssl_headers),
+    Component("python-headers", "build", "builds M2Crypto for the FTS client", ("python3-dev",), _python_headers),
+    Component("cron", "tests", "the crontabs, by `crontab -n`", ("cron",), _commands("crontab", "cron")),
+    Component("git", "tests", "a clean clone to try", ("git",), _commands("git")),
+    Component("mariadb", "tests", "the tables on MariaDB", ("mariadb-server", "mariadb-client"), _commands("mariadbd", "mariadb-install-db")),
+    Component("root", "tests", "small full disks, servers under their own users", (), _may_mount),
+    Component("strace", "tests", "kills and errors at each system call", ("strace",), _commands("strace")),
+    Component(
+        "xrootd",
+        "tests",
+        "a root:// server and its tools",
+        ("xrootd-server", "xrootd-client", "xrootd-plugins", "xrootd-server-plugins", "xrootd-client-plugins"),
+        _commands("xrootd", "xrdcp", "xrdfs", "xrdadler32"),
+    ),
+)
+NAMES = tuple(component.name for component in COMPONENTS)
+
+
+class UnknownComponent(ValueError):
+    """A name that the table doesn't have; the text names those it has."""
+
+
+def find(name: str) -> Component:
+    """The component of that name. Raises UnknownComponent."""
+    for component in COMPONENTS:
+        if component.name == name:
+            return component
+    raise UnknownComponent(f"there is no component {name!r}; the names are: {', '.join(NAMES)}")
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """`mariadb,xrootd` -> the names, sorted, each once. Raises UnknownComponent; what makes .venv can't be left out."""
+    names = sorted({part.strip() for part in text.split(",") if part.strip()})
+    for name in names:
+        if find(name).group == "build":
+            raise UnknownComponent(f"{name} can't be left out: .venv is made with it")
+    return tuple(names)
+
+
+def missing(groups: Iterable[str], without: Iterable[str] = ()) -> list[Component]:
+    """The components of these groups that this machine lacks, but for those that are to be left out."""
+    wanted = set(groups)
+    out = set(without)
+    return [one for one in COMPONENTS if one.group in wanted and one.name not in out and not one.present()]

@@ -1,0 +1,1 @@
+"""migrate: the LFNs of the master lists go from one storage to another through FTS3."""

@@ -1,0 +1,1 @@
+"""TODO/DOING/DONE: directories as a queue that people can read and move by hand."""

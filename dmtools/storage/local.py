@@ -1,0 +1,237 @@
+"""Directories of this machine as a storage: looks in one read, durable copies, deletes that look twice."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import mmap
+import os
+import re
+import stat
+import threading
+from collections.abc import Iterator, Sequence
+
+from dmtools.durable import fsync_dir
+from dmtools.names import NameRefused, file_path, file_url, shown
+from dmtools.storage import checksum as sums
+from dmtools.storage.answers import Copied, Entry, Look, Looks, Mark, Present, StorageError, Unknown
+from dmtools.storage.deadline import Hung, Pulse, guarded
+from dmtools.storage.errnos import ABSENT, error_of, look_of
+from dmtools.storage.publish import copy_file, rename_new
+
+STALL_SECONDS = 30.0  # no file looked at, no block read: the mount hangs
+COPY_STALL_SECONDS = 600.0  # a copy's last fsync may take long; it is no sign of a hang before that
+BLOCK = 4 << 20
+SMALL = 1 << 18
+OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # a FIFO must not hold us
+RESIDENCIES = frozenset({"ONLINE", "NEARLINE", "ONLINE_AND_NEARLINE", "LOST", "UNKNOWN"})
+_TEMPORARY = re.compile(rb"\..*\.[0-9-]+\.dmtmp|\.dm-del-[0-9]+", re.DOTALL)
+
+
+def _path(url: str) -> bytes:
+    try:
+        return file_path(url)
+    except NameRefused as refused:
+        raise StorageError("invalid", str(refused)) from None
+
+
+def look(url: str, checksum: bool, pulse: Pulse) -> Look:
+    """One local file: absent (proved), present with its checksum by one read, or why it can't be known."""
+    try:
+        path = file_path(url)
+    except NameRefused as refused:
+        return Unknown(str(refused), wide=False)
+    try:
+        if not checksum:
+            found = os.stat(path)
+            return Present(found.st_size, None) if stat.S_ISREG(found.st_mode) else _no_file(url, found.st_mode)
+        handle = os.open(path, OPEN_FLAGS)
+    except OSError as problem:
+        return look_of(problem, shown(url))
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            return _no_file(url, found.st_mode)
+        value, length = _adler32(handle, found.st_size, pulse)
+        after = os.fstat(handle)
+    except OSError as problem:
+        return look_of(problem, shown(url))
+    finally:
+        os.close(handle)
+    if length != after.st_size or found.st_mtime_ns != after.st_mtime_ns or found.st_size != after.st_size:
+        return Unknown(f"{shown(url)} changed while it was read", wide=False)
+    return Present(length, f"adler32:{value:08x}")
+
+
+def _no_file(url: str, mode: int) -> Unknown:
+    return Unknown(f"{shown(url)} is {'a directory' if stat.S_ISDIR(mode) else 'no regular file'}", wide=False)
+
+
+def _adler32(handle: int, size: int, pulse: Pulse) -> tuple[int, int]:
+    if size < SMALL:
+        data = os.read(handle, size + 1)
+        if len(data) == size:
+            return sums.adler32(data), size
+        os.lseek(handle, 0, os.SEEK_SET)
+    value, length = 1, 0
+    with mmap.mmap(-1, BLOCK) as block, memoryview(block) as view:
+        while count := os.readv(handle, [block]):
+            value = sums.adler32(view[:count], value)
+            length += count
+            pulse.beat()
+    return value, length
+
+
+class LocalStore:
+    """`file://` URLs."""
+
+    scheme = "file"
+
+    def look_many(self, urls: Sequence[str], *, checksum: bool = True, deadline: float) -> Looks:
+        """One answer for each URL, in order; a mount that hangs gives Unknown(wide=True) for what is left."""
+        looks: Looks = []
+
+        def every(pulse: Pulse) -> None:
+            for url in urls:
+                looks.append(look(url, checksum, pulse))
+                pulse.beat()
+
+        try:
+            guarded(every, deadline=deadline, stall=STALL_SECONDS)
+        except Hung:
+            done = list(looks)
+            first = shown(urls[len(done)]) if len(done) < len(urls) else ""
+            late = Unknown(f"no answer from the file system within the time, first for {first}", wide=True)
+            return done + [late] * (len(urls) - len(done))
+        return looks
+
+    def list(self, url: str) -> Iterator[Entry]:
+        """Every file below a directory, found by scandir; a part that can't be read is told by StorageError at the end."""
+        from dmtools.storage.listing import walk
+
+        return walk(_path(url), _TEMPORARY)
+
+    def copy(
+        self, source: str, destination: str, *, expect: str | None = None, overwrite: bool = False, fence: int | None = None
+    ) -> Copied:
+        """One read, adler32 on the way; hidden name, fsync, rename, fsync of the directory. Raises StorageError."""
+        start, target = _path(source), _path(destination)
+        try:
+            wanted = sums.normal(expect) if expect else None
+        except ValueError as problem:
+            raise StorageError("unsupported", f"{shown(source)} was not copied: {problem}") from None
+        number = str(fence) if fence is not None else f"{os.getpid()}-{threading.get_native_id()}"
+        try:
+            return guarded(
+                lambda pulse: copy_file(start, target, wanted, overwrite, number, pulse),
+                deadline=float(threading.TIMEOUT_MAX) / 2,
+                stall=COPY_STALL_SECONDS,
+            )
+        except Hung:
+            raise StorageError(
+                "timeout", f"{shown(source)} was not copied to {shown(destination)}: no byte moved for {COPY_STALL_SECONDS:.0f} s"
+            ) from None
+
+    def mark(self, url: str) -> Mark | None:
+        """inode, size and mtime of the file itself (a link is not followed); None when absent."""
+        try:
+            found = os.lstat(_path(url))
+        except OSError as problem:
+            if look_of(problem, url) is ABSENT:
+                return None
+            raise error_of(problem, shown(url), "looked at") from problem
+        return _mark(found)
+
+    def delete(self, url: str, *, mark: Mark | None = None) -> None:
+        """Renames to `.dm-del-N`, compares inode, size and mtime again, unlinks; a difference puts it back.
+
+        N comes from the file's name, so that a delete that was killed is finished by its repeat.
+        """
+        path = _path(url)
+        try:
+            self._delete(path, shown(url), mark)
+        except OSError as problem:
+            raise error_of(problem, shown(url), "deleted") from problem
+
+    def _delete(self, path: bytes, subject: str, mark: Mark | None) -> None:
+        directory, name = os.path.split(path)
+        aside = os.path.join(directory, b".dm-del-%d" % int.from_bytes(hashlib.sha256(name).digest()[:7]))
+        wanted = mark
+        try:
+            found = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            found = None
+        if found is not None:
+            if stat.S_ISDIR(found.st_mode):
+                raise StorageError("invalid", f"{subject} is a directory and was left; only files are deleted")
+            wanted = mark or _mark(found)
+            if _mark(found) != wanted:
+                raise StorageError("changed", f"{subject} is not the file that was proved; it was left")
+            try:
+                rename_new(path, aside)
+            except FileExistsError:
+                raise StorageError(
+                    "occupied", f"{subject} was left: {os.fsdecode(aside)} is left from an earlier delete; look at it, then remove it"
+                ) from None
+        try:
+            now = os.lstat(aside)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if wanted is not None and _mark(now) != wanted:
+            rename_new(aside, path)
+            raise StorageError("changed", f"{subject} changed before it was deleted; it was put back")
+        os.unlink(aside)
+        fsync_dir_of(path)
+
+    def residency(self, url: str) -> str:
+        """ONLINE, or what the file's extended attribute `user.status` says."""
+        path = _path(url)
+        try:
+            os.stat(path)
+            status = os.getxattr(path, "user.status").decode("ascii", "replace").strip("\0 \n")
+        except OSError as problem:
+            if problem.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+                return "ONLINE"
+            if look_of(problem, url) is ABSENT:
+                raise StorageError("missing", f"{shown(url)} is not there") from None
+            return "UNKNOWN"
+        return status if status in RESIDENCIES else "UNKNOWN"
+
+    def free(self, url: str) -> tuple[int, int] | None:
+        """(free for us, total) bytes of the file system; of the nearest parent when the path isn't there yet."""
+        path = _path(url)
+        while True:
+            try:
+                found = guarded(lambda _: os.statvfs(path), deadline=STALL_SECONDS, stall=STALL_SECONDS)
+                return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+            except Hung:
+                return None
+            except OSError as problem:
+                if look_of(problem, url) is not ABSENT or path == b"/":
+                    return None
+                path = os.path.dirname(path)
+
+    def trouble(self, url: str) -> str | None:
+        """Why a directory can't be worked with: it isn't there (unmounted?), isn't a directory, or doesn't answer."""
+        path = _path(url)
+        try:
+            found = guarded(lambda _: os.stat(path), deadline=STALL_SECONDS, stall=STALL_SECONDS)
+        except Hung:
+            return f"{shown(url)}: the file system does not answer"
+        except OSError as problem:
+            return f"{shown(url)}: {os.strerror(problem.errno or 0)}"
+        return None if stat.S_ISDIR(found.st_mode) else f"{shown(url)} is no directory"
+
+
+def _mark(found: os.stat_result) -> Mark:
+    return Mark(found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def fsync_dir_of(path: bytes) -> None:
+    """Makes the entry of `path` in its directory durable."""
+    from pathlib import Path
+
+    fsync_dir(Path(os.fsdecode(os.path.dirname(path))))
+
+
+__all__ = ["LocalStore", "file_url"]

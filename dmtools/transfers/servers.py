@@ -1,0 +1,91 @@
+"""The FTS servers of the settings: which of them answer now, and who gets the next job."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmtools.settings import Server, Settings
+from dmtools.transfers import credentials
+
+if TYPE_CHECKING:
+    from dmtools.transfers.fts import FtsServer
+
+
+@dataclass
+class Servers:
+    """Those that answered, by name, and why the others did not."""
+
+    up: dict[str, FtsServer] = field(default_factory=dict)
+    away: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def all_away(self) -> bool:
+        """Is there nobody to work with?"""
+        return not self.up
+
+    def why_not(self, name: str) -> str:
+        """Why this server can't be used now."""
+        return self.away.get(name) or self.refused.get(name) or f"{name} is not among [fts] servers any more"
+
+
+def ask(settings: Settings, wanted: Iterable[str] | None = None) -> Servers:
+    """Connects to the servers (all, or those named); asked again at every pass."""
+    from dmtools.transfers.fts import Away, CredentialsRefused, connect
+
+    found = Servers()
+    names = None if wanted is None else set(wanted)
+    for server in settings.fts.servers:
+        if names is not None and server.name not in names:
+            continue
+        try:
+            url, token = address(settings, server)
+            given = credentials.for_server(settings, token)
+            seconds = (settings.fts.connect_seconds, settings.fts.call_seconds)
+            found.up[server.name] = connect(
+                server.name, url, server.weight, token=given.token, proxy=given.proxy, capath=given.capath, seconds=seconds
+            )
+        except Away as problem:
+            found.away[server.name] = str(problem)
+        except (CredentialsRefused, credentials.Unusable) as problem:
+            found.refused[server.name] = str(problem)
+    return found
+
+
+def address(settings: Settings, server: Server) -> tuple[str, str | None]:
+    """(URL, token) of a server; a simulator's stand in its file. Raises Away when that simulator doesn't run."""
+    from dmtools.transfers.fts import Away
+
+    if not server.url.startswith("sim:"):
+        return server.url, None
+    name = server.url[4:]
+    path = settings.home / "run" / "sim" / f"{name}.json"
+    start = f"start it with: dm-sim fts --name {name} --home {settings.home}"
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        url, token, pid = str(found["url"]), str(found["token"]), int(found["pid"])
+    except FileNotFoundError:
+        raise Away(f"the simulator {name} does not run; {start}") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Away(f"{path} can't be read as a simulator's address; {start}") from None
+    if not Path(f"/proc/{pid}").exists():
+        raise Away(f"the simulator {name} (pid {pid}) is gone; {start}")
+    return url, token
+
+
+def choose(servers: dict[str, FtsServer], dice: random.Random) -> FtsServer:
+    """One server by weight; a weight of 0 takes no new job."""
+    names = [name for name, server in servers.items() if server.weight > 0]
+    weights = [servers[name].weight for name in names]
+    return servers[dice.choices(names, weights)[0]]
+
+
+def new_dice() -> random.Random:
+    """The dice of a pass; $DMTOOLS_SEED fixes them for drills and tests."""
+    seed = os.environ.get("DMTOOLS_SEED")
+    return random.Random(int(seed) if seed else None)
