@@ -35,8 +35,8 @@ def _commands(*names: str) -> Callable[[], bool]:
 
 
 def _openssl_headers() -> bool:
-    places = ["/usr/include", "/usr/local/include", *Path("/usr/include").glob("*-linux-gnu*")]
-    return any(Path(place, "openssl/ssl.h").exists() for place in places)
+    places = [Path("/usr/include"), Path("/usr/local/include"), *Path("/usr/include").glob("*-linux-gnu*")]
+    return any((place / "openssl/ssl.h").exists() for place in places)
 
 
 def _python_headers() -> bool:
@@ -66,7 +66,14 @@ COMPONENTS = (
     Component("python-headers", "build", "builds M2Crypto for the FTS client", ("python3-dev",), _python_headers),
     Component("cron", "tests", "the crontabs, by `crontab -n`", ("cron",), _commands("crontab", "cron")),
     Component("git", "tests", "a clean clone to try", ("git",), _commands("git")),
-    Component("mariadb", "tests", "the tables on MariaDB", ("mariadb-server", "mariadb-client"), _commands("mariadbd", "mariadb-install-db")),
+    # The core packages bring the programs without a service of the machine's own.
+    Component(
+        "mariadb",
+        "tests",
+        "the tables on MariaDB",
+        ("mariadb-server-core", "mariadb-client-core"),
+        _commands("mariadbd", "mariadb-install-db", "my_print_defaults"),
+    ),
     Component("root", "tests", "small full disks, servers under their own users", (), _may_mount),
     Component("strace", "tests", "kills and errors at each system call", ("strace",), _commands("strace")),
     Component(
