@@ -53,7 +53,9 @@ def _has_ended(child: subprocess.Popen[bytes]) -> bool:
 
 def _talk(child: subprocess.Popen[bytes], end: float, feed: bytes) -> tuple[bytes, bytes]:
     """Feeds and reads until both pipes are closed, the time is up, or only a child's child still holds them."""
-    assert child.stdin and child.stdout and child.stderr
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
     heaps: dict[int, bytearray] = {child.stdout.fileno(): bytearray(), child.stderr.fileno(): bytearray()}
     to_write = memoryview(feed)
     with selectors.DefaultSelector() as pipes:
@@ -78,7 +80,7 @@ def _talk(child: subprocess.Popen[bytes], end: float, feed: bytes) -> tuple[byte
 
 
 def _write_some(pipes: selectors.BaseSelector, child: subprocess.Popen[bytes], rest: memoryview) -> memoryview:
-    assert child.stdin
+    assert child.stdin is not None
     try:
         rest = rest[os.write(child.stdin.fileno(), rest[: 1 << 16]) :]
     except BlockingIOError:
@@ -133,7 +135,7 @@ def guarded(call: Callable[[Pulse], T], *, deadline: float, stall: float) -> T:
     def body() -> None:
         try:
             result.append(call(pulse))
-        except BaseException as problem:
+        except BaseException as problem:  # noqa: BLE001 (raised again in the caller's thread)
             failure.append(problem)
 
     worker = threading.Thread(target=body, daemon=True, name="storage")

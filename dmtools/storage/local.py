@@ -6,18 +6,18 @@ import errno
 import hashlib
 import mmap
 import os
-import re
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
-from dmtools.durable import fsync_dir
-from dmtools.names import NameRefused, file_path, file_url, shown
+from dmtools.names import NameRefused, file_path, shown
 from dmtools.storage import checksum as sums
 from dmtools.storage.answers import Copied, Entry, Look, Looks, Mark, Present, StorageError, Unknown
 from dmtools.storage.deadline import Hung, Pulse, guarded
 from dmtools.storage.errnos import ABSENT, error_of, look_of
-from dmtools.storage.publish import copy_file, rename_new
+from dmtools.storage.publish import copy_file, fsync_directory, rename_new
 
 STALL_SECONDS = 30.0  # no file looked at, no block read: the mount hangs
 COPY_STALL_SECONDS = 600.0  # a copy's last fsync may take long; it is no sign of a hang before that
@@ -25,7 +25,7 @@ BLOCK = 4 << 20
 SMALL = 1 << 18
 OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # a FIFO must not hold us
 RESIDENCIES = frozenset({"ONLINE", "NEARLINE", "ONLINE_AND_NEARLINE", "LOST", "UNKNOWN"})
-_TEMPORARY = re.compile(rb"\..*\.[0-9-]+\.dmtmp|\.dm-del-[0-9]+", re.DOTALL)
+T = TypeVar("T")
 
 
 def _path(url: str) -> bytes:
@@ -61,6 +61,21 @@ def look(url: str, checksum: bool, pulse: Pulse) -> Look:
     if length != after.st_size or found.st_mtime_ns != after.st_mtime_ns or found.st_size != after.st_size:
         return Unknown(f"{shown(url)} changed while it was read", wide=False)
     return Present(length, f"adler32:{value:08x}")
+
+
+def _answer(call: Callable[[], T]) -> T:
+    """A short call that a hung mount can't hold: raises Hung."""
+    return guarded(lambda _: call(), deadline=STALL_SECONDS, stall=STALL_SECONDS)
+
+
+def _prompt(call: Callable[[], T], subject: str, act: str) -> T:
+    """A short act on a file that must not hang. Raises StorageError."""
+    try:
+        return _answer(call)
+    except Hung:
+        raise StorageError("timeout", f"{subject} could not be {act}: the file system does not answer") from None
+    except OSError as problem:
+        raise error_of(problem, subject, act) from problem
 
 
 def _no_file(url: str, mode: int) -> Unknown:
@@ -99,7 +114,7 @@ class LocalStore:
         try:
             guarded(every, deadline=deadline, stall=STALL_SECONDS)
         except Hung:
-            done = list(looks)
+            done = looks[:]
             first = shown(urls[len(done)]) if len(done) < len(urls) else ""
             late = Unknown(f"no answer from the file system within the time, first for {first}", wide=True)
             return done + [late] * (len(urls) - len(done))
@@ -109,7 +124,7 @@ class LocalStore:
         """Every file below a directory, found by scandir; a part that can't be read is told by StorageError at the end."""
         from dmtools.storage.listing import walk
 
-        return walk(_path(url), _TEMPORARY)
+        return walk(_path(url), STALL_SECONDS)
 
     def copy(
         self, source: str, destination: str, *, expect: str | None = None, overwrite: bool = False, fence: int | None = None
@@ -133,14 +148,10 @@ class LocalStore:
             ) from None
 
     def mark(self, url: str) -> Mark | None:
-        """inode, size and mtime of the file itself (a link is not followed); None when absent."""
-        try:
-            found = os.lstat(_path(url))
-        except OSError as problem:
-            if look_of(problem, url) is ABSENT:
-                return None
-            raise error_of(problem, shown(url), "looked at") from problem
-        return _mark(found)
+        """inode, size and mtime of the file itself (a link is not followed); None when absent. Raises StorageError."""
+        path = _path(url)
+        found = _prompt(lambda: _lstat(path), shown(url), "looked at")
+        return _mark(found) if found else None
 
     def delete(self, url: str, *, mark: Mark | None = None) -> None:
         """Renames to `.dm-del-N`, compares inode, size and mtime again, unlinks; a difference puts it back.
@@ -148,47 +159,44 @@ class LocalStore:
         N comes from the file's name, so that a delete that was killed is finished by its repeat.
         """
         path = _path(url)
-        try:
-            self._delete(path, shown(url), mark)
-        except OSError as problem:
-            raise error_of(problem, shown(url), "deleted") from problem
+        _prompt(lambda: self._delete(path, shown(url), mark), shown(url), "deleted")
 
     def _delete(self, path: bytes, subject: str, mark: Mark | None) -> None:
         directory, name = os.path.split(path)
         aside = os.path.join(directory, b".dm-del-%d" % int.from_bytes(hashlib.sha256(name).digest()[:7]))
-        wanted = mark
-        try:
-            found = os.lstat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            found = None
+        found = _lstat(path)
+        wanted = mark or (_mark(found) if found else None)
         if found is not None:
             if stat.S_ISDIR(found.st_mode):
                 raise StorageError("invalid", f"{subject} is a directory and was left; only files are deleted")
-            wanted = mark or _mark(found)
             if _mark(found) != wanted:
                 raise StorageError("changed", f"{subject} is not the file that was proved; it was left")
             try:
                 rename_new(path, aside)
             except FileExistsError:
-                raise StorageError(
-                    "occupied", f"{subject} was left: {os.fsdecode(aside)} is left from an earlier delete; look at it, then remove it"
-                ) from None
-        try:
-            now = os.lstat(aside)
-        except (FileNotFoundError, NotADirectoryError):
+                left = f"{os.fsdecode(aside)} is left from an earlier delete; look at it, then remove it"
+                raise StorageError("occupied", f"{subject} was left: {left}") from None
+        now = _lstat(aside)
+        if now is None:
             return
         if wanted is not None and _mark(now) != wanted:
             rename_new(aside, path)
             raise StorageError("changed", f"{subject} changed before it was deleted; it was put back")
         os.unlink(aside)
-        fsync_dir_of(path)
+        fsync_directory(directory)
 
     def residency(self, url: str) -> str:
-        """ONLINE, or what the file's extended attribute `user.status` says."""
+        """ONLINE, or what the file's extended attribute `user.status` says. Raises StorageError("missing")."""
         path = _path(url)
-        try:
+
+        def ask() -> str:
             os.stat(path)
-            status = os.getxattr(path, "user.status").decode("ascii", "replace").strip("\0 \n")
+            return os.getxattr(path, "user.status").decode("ascii", "replace").strip("\0 \n")
+
+        try:
+            status = _answer(ask)
+        except Hung:
+            return "UNKNOWN"
         except OSError as problem:
             if problem.errno in (errno.ENODATA, errno.EOPNOTSUPP):
                 return "ONLINE"
@@ -202,7 +210,7 @@ class LocalStore:
         path = _path(url)
         while True:
             try:
-                found = guarded(lambda _: os.statvfs(path), deadline=STALL_SECONDS, stall=STALL_SECONDS)
+                found = _answer(partial(os.statvfs, path))
                 return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
             except Hung:
                 return None
@@ -215,7 +223,7 @@ class LocalStore:
         """Why a directory can't be worked with: it isn't there (unmounted?), isn't a directory, or doesn't answer."""
         path = _path(url)
         try:
-            found = guarded(lambda _: os.stat(path), deadline=STALL_SECONDS, stall=STALL_SECONDS)
+            found = _answer(partial(os.stat, path))
         except Hung:
             return f"{shown(url)}: the file system does not answer"
         except OSError as problem:
@@ -227,11 +235,8 @@ def _mark(found: os.stat_result) -> Mark:
     return Mark(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def fsync_dir_of(path: bytes) -> None:
-    """Makes the entry of `path` in its directory durable."""
-    from pathlib import Path
-
-    fsync_dir(Path(os.fsdecode(os.path.dirname(path))))
-
-
-__all__ = ["LocalStore", "file_url"]
+def _lstat(path: bytes) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

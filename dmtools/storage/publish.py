@@ -1,0 +1,246 @@
+"""A file appears whole or not at all: hidden name, one read with its checksum, fsync, rename, fsync of the directory."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import hashlib
+import mmap
+import os
+import re
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from dmtools import durable
+from dmtools.names import encode, shown
+from dmtools.storage import checksum as sums
+from dmtools.storage.answers import Copied, StorageError
+from dmtools.storage.deadline import Pulse
+from dmtools.storage.errnos import error_of
+
+BLOCK = 4 << 20  # larger gains nothing, smaller costs calls
+TEMPORARY = re.compile(rb"\..*\.[0-9-]+\.dmtmp", re.DOTALL)
+_NAME_MAX = 255
+_LOCK_SECONDS = 2.0
+_WRITE_OUT = 2  # SYNC_FILE_RANGE_WRITE
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_swept: set[bytes] = set()
+_sweeping = threading.Lock()
+
+
+def hidden(target: bytes, number: str) -> bytes:
+    """The name under which a copy is made: `.NAME.NUMBER.dmtmp` beside it; a hash stands for a NAME too long for that."""
+    directory, name = os.path.split(target)
+    made = b".%b.%b.dmtmp" % (name, number.encode("ascii"))
+    if len(made) > _NAME_MAX:
+        made = b".%b.%b.dmtmp" % (hashlib.sha256(name).hexdigest()[:32].encode("ascii"), number.encode("ascii"))
+    return os.path.join(directory, made)
+
+
+def fsync_directory(directory: bytes) -> None:
+    """Makes the directory's entries durable."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_directories(directory: bytes) -> None:
+    """Makes the directory and its parents, as mkdir -p; each new entry is durable. Raises OSError."""
+    missing = []
+    while not os.path.isdir(directory):
+        missing.append(directory)
+        parent = os.path.dirname(directory)
+        if parent == directory:
+            break
+        directory = parent
+    for new in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(new)
+        fsync_directory(os.path.dirname(new))
+
+
+def rename_new(source: bytes, target: bytes) -> None:
+    """Renames, never over something (FileExistsError), also where the file system has no such rename (NFS)."""
+    try:
+        durable.rename_new(Path(os.fsdecode(source)), Path(os.fsdecode(target)))
+        return
+    except OSError as problem:
+        if problem.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+    os.link(source, target, follow_symlinks=False)
+    os.unlink(source)
+
+
+def sweep(directory: bytes) -> None:
+    """Removes what killed copies left, once a process and directory: hidden names that nobody holds locked."""
+    with _sweeping:
+        if directory in _swept:
+            return
+        _swept.add(directory)
+    with os.scandir(directory) as entries:
+        left = [entry.path for entry in entries if TEMPORARY.fullmatch(entry.name)]
+    for path in left:
+        with contextlib.suppress(OSError):
+            _remove_unheld(path)
+
+
+def _remove_unheld(path: bytes) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if stat.S_ISREG(os.fstat(handle).st_mode) and _is_at(handle, path):
+            os.unlink(path)
+    finally:
+        os.close(handle)
+
+
+def _is_at(handle: int, path: bytes) -> bool:
+    """Whether the open file still stands under its name."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _lock(handle: int) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as problem:
+        if problem.errno not in _NO_LOCKS:
+            raise
+
+
+def _open_temporary(path: bytes) -> int:
+    """Creates, or takes over from a dead copy, the hidden file: locked, empty, 0600. BlockingIOError: another holds it."""
+    end = time.monotonic() + _LOCK_SECONDS
+    while True:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            _lock(handle)
+            if _is_at(handle, path):
+                os.ftruncate(handle, 0)
+                os.fchmod(handle, 0o600)
+                return handle
+        except BlockingIOError:
+            if time.monotonic() > end:
+                os.close(handle)
+                raise
+        except OSError:
+            os.close(handle)
+            raise
+        os.close(handle)
+        time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def _acting(path: bytes, act: str) -> Iterator[None]:
+    """An OSError inside is told as the failed act on this file."""
+    try:
+        yield
+    except BlockingIOError:
+        raise StorageError("occupied", f"{shown(encode(path))} is just being written by another copy") from None
+    except OSError as problem:
+        raise error_of(problem, shown(encode(path)), act) from problem
+
+
+def copy_file(source: bytes, target: bytes, wanted: str | None, overwrite: bool, number: str, pulse: Pulse) -> Copied:
+    """Copies one regular file durably; see LocalStore.copy. `number` goes into the hidden name. Raises StorageError."""
+    with _acting(source, "read"):
+        reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        before = os.fstat(reader)
+        if not stat.S_ISREG(before.st_mode):
+            raise StorageError("invalid", f"{shown(encode(source))} is no regular file; it was not copied")
+        with _acting(target, "written"):
+            _refuse_occupied(target, overwrite)
+            directory = os.path.dirname(target)
+            make_directories(directory)
+            sweep(directory)
+            temporary = hidden(target, number)
+            writer = _open_temporary(temporary)
+        try:
+            copied = _fill(reader, writer, source, target, pulse)
+            _refuse_changed(reader, source, before, copied.size)
+            if wanted is not None and copied.checksum != wanted:
+                raise StorageError(
+                    "checksum", f"{shown(encode(source))} was not copied: its checksum is {copied.checksum}, expected {wanted}"
+                )
+            pulse.beat()
+            with _acting(target, "written"):
+                os.fchmod(writer, before.st_mode & 0o777)
+                os.fsync(writer)
+                pulse.beat()
+                _publish(temporary, target, overwrite)
+                fsync_directory(directory)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if _is_at(writer, temporary):  # a failed fsync can't be repeated: the data are gone
+                    os.unlink(temporary)
+            raise
+        finally:
+            os.close(writer)
+    finally:
+        os.close(reader)
+    return copied
+
+
+def _refuse_occupied(target: bytes, overwrite: bool) -> None:
+    try:
+        there = os.lstat(target)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISDIR(there.st_mode):
+        raise StorageError("invalid", f"{shown(encode(target))} is a directory; it was left, nothing was copied")
+    if not overwrite:
+        raise StorageError("occupied", f"{shown(encode(target))} is there already; it was left, nothing was copied")
+
+
+def _refuse_changed(reader: int, source: bytes, before: os.stat_result, length: int) -> None:
+    with _acting(source, "read"):
+        after = os.fstat(reader)
+        named = os.stat(source)
+    same = (before.st_size, before.st_mtime_ns, before.st_ino)
+    if length != before.st_size or any((now.st_size, now.st_mtime_ns, now.st_ino) != same for now in (after, named)):
+        raise StorageError("changed", f"{shown(encode(source))} changed while it was read; nothing was copied")
+
+
+def _publish(temporary: bytes, target: bytes, overwrite: bool) -> None:
+    if overwrite:
+        os.rename(temporary, target)
+    else:
+        rename_new(temporary, target)
+
+
+def _fill(reader: int, writer: int, source: bytes, target: bytes, pulse: Pulse) -> Copied:
+    value, length = 1, 0
+    with mmap.mmap(-1, BLOCK) as block, memoryview(block) as view:
+        while True:
+            with _acting(source, "read"):
+                count = os.readv(reader, [block])
+            if not count:
+                return Copied(length, sums.text(value))
+            with view[:count] as piece, _acting(target, "written"):
+                value = sums.adler32(piece, value)
+                _write(writer, piece)
+                if count == BLOCK:
+                    # the disk begins now, so that the fsync at the end finds little left to do
+                    _LIBC.sync_file_range(writer, ctypes.c_int64(length), ctypes.c_int64(count), _WRITE_OUT)
+            length += count
+            pulse.beat()
+
+
+def _write(writer: int, piece: memoryview) -> None:
+    done = 0
+    while done < len(piece):
+        with piece[done:] as rest:
+            done += os.write(writer, rest)
