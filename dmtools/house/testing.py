@@ -1,0 +1,164 @@
+"""dm-test's story: the linters, then pytest; what was left out is said first and last."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from dmtools import __version__
+from dmtools.house import components, setting_up
+from dmtools.house.leftovers import end_all
+from dmtools.house.trouble import FAILED, WRONG_USE
+
+ROOT = setting_up.ROOT
+VENV = ROOT / ".venv/bin"
+RUN_MARK = "DM_TEST_RUN"
+_HELP = """\
+Runs ruff, mypy, import-linter and the tests. A component of the machine that is missing is a failure; --without leaves it
+and its tests out, and says so. Paths and options that are not listed here go to pytest: bin/dm-test tests/ledger -k lease -x
+"""
+_EXAMPLE = """\
+example:  bin/dm-test
+          bin/dm-test --quick
+          bin/dm-test --without mariadb,xrootd
+cron:     not for cron
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One program that looks at the source: its name and how it is run."""
+
+    name: str
+    argv: tuple[str, ...]
+
+
+CHECKS = (
+    Check("ruff check", ("ruff", "check", "--no-cache", "--quiet", ".")),
+    Check("ruff format", ("ruff", "format", "--no-cache", "--quiet", "--check", ".")),
+    Check("mypy", ("mypy", "--no-error-summary")),
+    Check("import-linter", ("lint-imports", "--no-cache")),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; gives the exit code."""
+    options, rest = _arguments(argv)
+    try:
+        without = components.parse_names(options.without)
+    except components.UnknownComponent as problem:
+        print(f"dm-test: {problem}", file=sys.stderr)
+        return WRONG_USE
+    said = _left_out(options, without, rest)
+    out = sys.stderr if options.json else sys.stdout
+    print(f"dm-test: {said}", file=out, flush=True)
+    command = _pytest(options, without, rest)
+    if options.dry_run:
+        print("\n".join([*(" ".join(one.argv) for one in CHECKS if not options.no_lint), " ".join(command)]), file=out)
+        return 0
+    if code := setting_up.main(_set_up(options, without)):
+        return code
+    os.chdir(ROOT)
+    begun = time.monotonic()
+    results = {} if options.no_lint else {one.name: _look(one, out) for one in CHECKS}
+    mark = str(uuid.uuid4())
+    code = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=out, env={**os.environ, RUN_MARK: mark}, check=False
+    ).returncode
+    results["pytest"] = code == 0
+    results |= _swept(mark, out)
+    failed = [name for name, good in results.items() if not good]
+    verdict = f"FAILED: {', '.join(failed)}" if failed else "all good"
+    print(f"dm-test: {verdict}, {time.monotonic() - begun:.0f} s; {said}", file=out, flush=True)
+    if options.json:
+        print(json.dumps({"schema": 1, "good": not failed, "failed": failed, "without": without, "quick": options.quick}))
+    return FAILED if failed else 0
+
+
+def _arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        prog="dm-test",
+        description=_HELP,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    names = ", ".join(one.name for one in components.COMPONENTS if one.group != "build")
+    add("--without", metavar="NAME,...", default="", help=f"leave out components of the machine and their tests: {names}")
+    add(
+        "--quick",
+        action="store_true",
+        help="unit tests only: no journeys, faults, peers, slow tests, nothing that needs a component",
+    )
+    add("--no-lint", action="store_true", help="the tests alone")
+    add("--dry-run", action="store_true", help="print what would be run")
+    add("--json", action="store_true", help="one JSON object on stdout, the rest on stderr")
+    add("--config", metavar="FILE", help=argparse.SUPPRESS)  # every command takes these two; here they mean nothing
+    add("--home", metavar="DIR", help=argparse.SUPPRESS)
+    add("--version", action="version", version=f"dm-test {__version__}")
+    return parser.parse_known_args(argv)
+
+
+def _left_out(options: argparse.Namespace, without: Sequence[str], rest: Sequence[str]) -> str:
+    parts = []
+    if without:
+        parts.append(f"left out by --without: {', '.join(without)}")
+    if options.quick:
+        parts.append("left out by --quick: journeys, faults, peers, slow tests and all that needs a component")
+    if options.no_lint:
+        parts.append("left out by --no-lint: ruff, mypy, import-linter")
+    if rest:
+        parts.append(f"pytest was given: {' '.join(rest)}")
+    return "; ".join(parts) or "nothing left out"
+
+
+def _set_up(options: argparse.Namespace, without: Sequence[str]) -> list[str]:
+    not_needed = [one.name for one in components.COMPONENTS if one.group == "tests"] if options.quick else without
+    return ["--tests", "--brief", "--without", ",".join(not_needed)]
+
+
+def _pytest(options: argparse.Namespace, without: Sequence[str], rest: Sequence[str]) -> list[str]:
+    command = [str(VENV / "python"), "-m", "pytest"]
+    if not any(word.startswith("-n") for word in rest):
+        command += ["-n", str(max(2, os.cpu_count() or 2)), "--dist", "worksteal"]
+    command += ["--without", ",".join(without)] if without else []
+    command += ["--quick"] if options.quick else []
+    return [*command, *rest]
+
+
+def _look(check: Check, out: TextIO) -> bool:
+    program = VENV / check.argv[0]
+    begun = time.monotonic()
+    done = subprocess.run(
+        [program, *check.argv[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    good = done.returncode == 0
+    if not good:
+        print(done.stdout.rstrip(), file=out)
+    print(f"dm-test: {check.name}: {'good' if good else 'FAILED'}, {time.monotonic() - begun:.1f} s", file=out, flush=True)
+    return good
+
+
+def _swept(mark: str, out: TextIO) -> dict[str, bool]:
+    left = end_all(RUN_MARK, mark)
+    for line in left:
+        print(f"dm-test: a test left this running (ended now): {line}", file=out)
+    return {"processes left running": False} if left else {}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
