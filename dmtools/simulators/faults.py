@@ -62,17 +62,18 @@ class FaultsFile:
             seen = ()
         if seen != self._seen:
             self._seen = seen
-            self._faults = self._read() if seen else []
-            if self._faults or not seen:
-                self._keep([key for key, _ in self._faults])
+            found = self._read() if seen else []
+            self._faults = found or []
+            if found is not None:
+                self._keep([key for key, _ in found])
         return self._faults
 
-    def _read(self) -> list[tuple[str, Fault]]:
+    def _read(self) -> list[tuple[str, Fault]] | None:
         try:
             found = parse(self.file.read_text("utf-8"))
         except (OSError, ValueError) as problem:
             print(f"dm-sim: {self.file} is no faults file and is ignored: {problem}", file=sys.stderr, flush=True)
-            return []
+            return None
         ordinals: dict[str, int] = {}
         keyed = []
         for fault in found:

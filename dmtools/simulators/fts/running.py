@@ -1,0 +1,47 @@
+"""`dm-sim fts` in the foreground: one or both servers in this process, until a signal ends it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from dmtools.command import Unavailable
+from dmtools.settings import Settings
+from dmtools.simulators.fts.server import Choices, FtsServer
+from dmtools.simulators.process import AlreadyRunning, Seat, Signals
+
+NAMES = ("fts1", "fts2")
+
+
+def serve(settings: Settings, names: tuple[str, ...], port: int | None, choices: Choices) -> None:
+    """Serves until SIGTERM (exit 143) or SIGINT (130). Raises Unavailable when a name or a port is taken."""
+    signals = Signals()
+    servers: list[FtsServer] = []
+    try:
+        for number, name in enumerate(names):
+            wanted = settings.port(name) if port is None else port and port + number
+            servers.append(_start(settings.home, name, msgspec.structs.replace(choices, port=wanted)))
+        code = signals.wait()
+    finally:
+        for server in servers:
+            server.stop()
+    sys.stdout.flush()
+    os._exit(code)  # idle connections' threads would hold up the end
+
+
+def _start(home: Path, name: str, choices: Choices) -> FtsServer:
+    try:
+        server = FtsServer(Seat(home, name), choices)
+        server.start()
+    except AlreadyRunning as problem:
+        raise Unavailable("already running", name, str(problem), "stop that one first, or use --name for another") from None
+    except OSError as problem:
+        if problem.errno == errno.EADDRINUSE or "Address already in use" in str(problem):
+            why = f"port {choices.port} of 127.0.0.1 is taken by another program"
+            raise Unavailable("no port", name, why, "choose another with --port N; --port 0 takes any free one") from None
+        raise
+    return server
