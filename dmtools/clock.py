@@ -100,3 +100,10 @@ def parse(text: str) -> datetime:
             return (found if found > now() else found + timedelta(days=1)).astimezone(UTC)
         return (found if found.tzinfo else found.astimezone()).astimezone(UTC)
     raise ValueError(f"{text!r} is no time this command knows; write 2026-11-24 14:00, 2026-11-24T14:00Z, 14:00 or +6h")
+
+
+def parse_date(text: str) -> datetime:
+    """An instant that is the same whenever it is read: it must hold a date. Raises ValueError with a sentence."""
+    if not re.match(r"\s*(\d{4}-\d{2}-\d{2}|\d{1,2}[./]\d{1,2}[./]\d{4}|@\d{6,})", text):
+        raise ValueError(f"{text!r} holds no date; write 2026-11-24 14:00 (local time) or 2026-11-24T14:00Z")
+    return parse(text)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dmtools.ledger import Ledger
 
 PARTIAL, USAGE, UNAVAILABLE = 1, 2, 75
+WORLD = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)  # the machine's trouble, not ours
 STATE_CODES = {"partial": PARTIAL, "failed": PARTIAL, "unavailable": UNAVAILABLE}
 
 
@@ -118,11 +119,14 @@ class Context:
             self.closers.pop()()
 
 
+PATH = click.Path(path_type=Path)
+
+
 def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command, contract section 2."""
     options = (
-        click.option("--config", type=click.Path(path_type=Path), help="The settings file; else $DMTOOLS_CONFIG or HOME/dmtools.toml."),
-        click.option("--home", type=click.Path(path_type=Path), help="HOME of this installation; else $DMTOOLS_HOME."),
+        click.option("--config", type=PATH, help="The settings file; else $DMTOOLS_CONFIG or HOME/dmtools.toml."),
+        click.option("--home", type=PATH, help="HOME of this installation; else $DMTOOLS_HOME."),
         click.option("--dry-run", is_flag=True, help="Print the plan; change nothing."),
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
         click.option("-v", "--verbose", is_flag=True, help="Say each step on stderr."),
@@ -179,7 +183,7 @@ def _guarded(context: Context, step: Callable[[], None]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 0
-    except BaseException as problem:  # the last line of defence: a sentence, never a traceback
+    except BaseException as problem:  # noqa: BLE001 - the last line of defence: a sentence, never a traceback
         code = _tell(context, problem)
     report.settle()
     _print(context)
@@ -197,7 +201,8 @@ def _tell(context: Context, problem: BaseException) -> int:
         return UNAVAILABLE
     if isinstance(problem, SettingsError):
         for text in problem.problems:
-            report.problem("wrong settings", str(problem.file or ""), why=text, left=left, next="mend the file, then: dm-config check")
+            step = "mend it, then: dm-config check"
+            report.problem("wrong settings", str(problem.file or ""), why=text, left=left, next=step)
         report.state = "failed"
         return USAGE
     if isinstance(problem, Refused):
@@ -220,8 +225,8 @@ def _tell_rare(context: Context, problem: BaseException) -> int:
         report.problem("no database", context.name, why=str(problem), left=kept, next=problem.next_step)
         report.state = "unavailable"
         return UNAVAILABLE
-    if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM):
-        place = str(problem.filename or context.home)
+    if isinstance(problem, OSError) and problem.errno in WORLD:
+        place = str(problem.filename or (context._settings.home if context._settings else "HOME"))
         report.problem("can't write", place, why=problem.strerror or str(problem), left=kept, next=_os_advice(problem.errno))
         report.state = "unavailable"
         return UNAVAILABLE
@@ -250,7 +255,8 @@ def _os_advice(number: int | None) -> str:
 def _print(context: Context) -> None:
     report = context.report
     if context.as_json:
-        print_json(context.answer if context.answer is not None and report.state not in ("unavailable", "failed") else report.record())
+        answers = context.answer is not None and report.state not in ("unavailable", "failed")
+        print_json(context.answer if answers and context.answer is not None else report.record())
     elif context.answer is None and not context.quiet and (context.verbose or sys.stdout.isatty() or context.dry_run):
         click.echo(report.summary())
     for error in report.errors:

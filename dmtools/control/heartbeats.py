@@ -27,7 +27,7 @@ def end(connection: Connection, report: Report, at: datetime) -> None:
         values["errors_in_row"] = tables.component.c.errors_in_row + 1
     else:
         values["errors_in_row"] = 0
-        if report.state not in ("halted",):
+        if report.state != "halted":
             values["last_success"] = at
         if report.errors:
             values |= {"last_error": at, "error_text": report.errors[0].sentence()}
@@ -39,4 +39,5 @@ def _put(connection: Connection, report: Report, values: dict[str, Any]) -> None
     keys = {"pipeline": report.pipeline, "name": report.component}
     statement = update(table).where(table.c.pipeline == report.pipeline, table.c.name == report.component)
     if not connection.execute(statement.values(values)).rowcount:
-        connection.execute(insert(table).values(**keys, **{k: v for k, v in values.items() if k != "errors_in_row"}, errors_in_row=0))
+        first = {**keys, **values, "errors_in_row": int("error_text" in values and "last_success" not in values)}
+        connection.execute(insert(table).values(first))

@@ -50,7 +50,8 @@ class Hold:
     def sentence(self) -> str:
         """For people: `halt by anna since 2026-11-24 12:00 CET until ...: reason`."""
         until = f" until {clock.local(self.until)}" if self.until else ""
-        return f"{self.state} of {self.scope} by {self.by} since {clock.local(self.since)}{until}: {self.reason or 'no reason given'}"
+        since = clock.local(self.since)
+        return f"{self.state} of {self.scope} by {self.by} since {since}{until}: {self.reason or 'no reason given'}"
 
 
 def open_holds(connection: Connection, settings: Settings, at: datetime) -> list[Hold]:
@@ -71,7 +72,9 @@ def in_force(holds: list[Hold], pipeline: str, component: str | None = None) -> 
     return max((h.state for h in holds if h.covers(pipeline, component)), key=RANK.__getitem__, default="run")
 
 
-def place(connection: Connection, scope: str, state: str, *, kind: str, by: str, reason: str, until: datetime | None, at: datetime) -> None:
+def place(
+    connection: Connection, scope: str, state: str, *, kind: str, by: str, reason: str, until: datetime | None, at: datetime
+) -> None:
     """Places a hold; one of the same scope and kind that is open is replaced, so words don't pile up."""
     clear(connection, [scope], kind=kind, by=by, at=at)
     row = {"scope": scope, "state": state, "kind": kind, "by": by, "reason": reason, "since": at, "until": until}

@@ -12,16 +12,22 @@ from dmtools.command.run import Refused, Unavailable
 from dmtools.settings import load
 
 MODE, SECRET_MODE = 0o750, 0o700
-DIRECTORIES = (
-    "secrets log run run/sim run/set-aside"
-    " migrate migrate/TODO migrate/TODO/ListOfLFNs migrate/TODO/ListOfLFNs/Done migrate/DOING"
-    " migrate/DONE migrate/DONE/Okay migrate/DONE/Bad migrate/DONE/Dirty migrate/DONE/Missing"
-    " demo demo/castor demo/echo"
-    " demo/daq demo/daq/data1 demo/daq/data2 demo/daq/data3 demo/daq/data4 demo/site demo/tape"
-    " demo/lta demo/lta/outbound demo/lta/remote demo/lta/warehouse demo/lta/dump"
-    " demo/lta/slots demo/lta/slots/slot1 demo/lta/slots/slot2 demo/lta/slots/slot3 demo/lta/slots/slot4"
-    " dqm dqm/raw dqm/public datalogger datalogger/draft datalogger/out datalogger/site"
-).split()
+# below each: its sub-directories; contract section 3
+TREE: tuple[tuple[str, str], ...] = (
+    ("", "secrets log run migrate demo dqm datalogger"),
+    ("run", "sim set-aside"),
+    ("migrate", "TODO DOING DONE"),
+    ("migrate/TODO", "ListOfLFNs"),
+    ("migrate/TODO/ListOfLFNs", "Done"),
+    ("migrate/DONE", "Okay Bad Dirty Missing"),
+    ("demo", "castor echo daq site tape lta"),
+    ("demo/daq", "data1 data2 data3 data4"),
+    ("demo/lta", "outbound remote warehouse slots dump"),
+    ("demo/lta/slots", "slot1 slot2 slot3 slot4"),
+    ("dqm", "raw public"),
+    ("datalogger", "draft out site"),
+)
+DIRECTORIES = tuple(f"{parent}/{name}".lstrip("/") for parent, names in TREE for name in names.split())
 
 
 @dataclass
@@ -65,58 +71,53 @@ def _refuse_place(home: Path) -> None:
 
 
 def _directory(done: Made, path: Path, mode: int, dry_run: bool) -> None:
-    if path.is_dir():
-        done.note(path, new=False)
-        return
-    if os.path.lexists(path):
+    there = path.is_dir()
+    if not there and os.path.lexists(path):
         raise Refused(f"{path} is in the way: a directory must be there; move it away, then run this again")
-    if not dry_run:
+    if not there and not dry_run:
         try:
-            path.mkdir(mode=mode, parents=path == done.home)
+            path.mkdir(mode=mode, parents=path == done.home, exist_ok=True)
             path.chmod(mode)  # whatever the umask
-        except FileExistsError:
-            return done.note(path, new=False)
         except OSError as problem:
             step = "choose a place you may write, or have its owner make it for you"
             raise Unavailable("can't make HOME", str(path), problem.strerror or str(problem), step) from None
-    done.note(path, new=True)
+    done.note(path, new=not there)
 
 
 def _settings_file(done: Made, path: Path, port_base: int, dry_run: bool) -> None:
     from dmtools.control import template
 
-    if os.path.lexists(path):
-        if not path.is_file():
-            raise Refused(f"{path} is in the way: the settings file must be there; move it away, then run this again")
-        return done.note(path, new=False)
-    if not dry_run:
+    new = not os.path.lexists(path)
+    if not new and not path.is_file():
+        raise Refused(f"{path} is in the way: the settings file must be there; move it away, then run this again")
+    if new and not dry_run:
         temporary = durable.hidden(path)
-        durable.write_file(temporary, template.render(done.home, port_base).encode(), 0o640)
+        durable.write_file(temporary, template.render(done.home, port_base).encode("utf-8", "backslashreplace"), 0o640)
         try:
             durable.rename_new(temporary, path)
-        except FileExistsError:
+        except FileExistsError:  # another init was quicker: its file stays
             temporary.unlink()
-            return done.note(path, new=False)
+            new = False
         durable.fsync_dir(path.parent)
-    done.note(path, new=True)
+    done.note(path, new=new)
 
 
 def _database(done: Made, dry_run: bool) -> None:
     from dmtools.ledger import engine, schema
 
-    own = done.home / "dmtools.db"
     if dry_run and not (done.home / "dmtools.toml").exists():
-        return done.note(own, new=True)
+        done.note(done.home / "dmtools.db", new=True)
+        return
     settings = load(done.home / "dmtools.toml", done.home)
-    url = engine.database_url(settings)
-    path = Path(engine.make_url(url).database or "") if url.startswith("sqlite") else Path(engine.shown(url))
-    new = url.startswith("sqlite") and not path.exists()
+    path = engine.sqlite_path(settings)
+    new = path is not None and not path.exists()
     if not dry_run:
         ledger = engine.open_ledger(settings, check=False)
         try:
             schema.upgrade(ledger)
         finally:
             ledger.close()
-        if new:
+    if path is not None:
+        done.note(path, new=new)
+        if new and not dry_run:
             path.chmod(0o640)
-    done.note(path, new=new)

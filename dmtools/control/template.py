@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import types
 import typing
 from pathlib import Path
 from textwrap import wrap
@@ -12,6 +11,8 @@ from typing import Any
 from msgspec import Struct
 
 from dmtools import settings
+from dmtools.settings.kinds import SECTIONS
+from dmtools.settings.problems import item_struct
 
 HEAD = """\
 # Settings of dmtools for the HOME {home}
@@ -26,16 +27,13 @@ HEAD = """\
 def render(home: Path, port_base: int) -> str:
     """The whole file. A port base that is not the default stands uncommented."""
     lines = [HEAD.format(home=home)]
-    hints = typing.get_type_hints(settings.Settings)
     texts = key_texts(settings.Settings)
-    for name in ("port_base",):
-        default = settings.known_keys()[name]
-        lines += _comment(texts.get(name, ""))
-        lines.append(f"{name} = {port_base}" if port_base != default else f"# {name} = {default}")
-    for name, kind in hints.items():
-        if isinstance(kind, type) and issubclass(kind, Struct):
-            lines += ["", f"# --- {name} " + "-" * (110 - len(name)), *_comment(head_text(kind)), *_keys(name, kind, home)]
-    lines += ["", *_comment(texts.get("pipelines", "")), '# pipelines.mine = "my_package.register"']
+    default = settings.known_keys()["port_base"]
+    lines += [*_comment(texts["home"]), f"# home = {toml(str(home))}", *_comment(texts["port_base"])]
+    lines.append(f"port_base = {port_base}" if port_base != default else f"# port_base = {default}")
+    for name, kind in SECTIONS.items():
+        lines += ["", f"# --- {name} " + "-" * (110 - len(name)), *_comment(head_text(kind)), *_keys(name, kind, home)]
+    lines += ["", *_comment(texts["pipelines"]), '# pipelines.mine = "my_package.register"']
     return "\n".join(lines) + "\n"
 
 
@@ -71,21 +69,12 @@ def key_texts(kind: type[Struct]) -> dict[str, str]:
     return found
 
 
-def item_struct(hint: Any) -> type[Struct] | None:
-    """The Struct in `tuple[Struct, ...]`; None for every other type."""
-    if typing.get_origin(hint) is tuple:
-        first = typing.get_args(hint)[0]
-        if not isinstance(first, types.GenericAlias) and isinstance(first, type) and issubclass(first, Struct):
-            return first
-    return None
-
-
 def toml(value: Any) -> str:
     """A value as TOML; fields of a table that have their default are left out."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, Struct):
         value = {name: getattr(value, name) for name in value.__struct_fields__ if not _is_default(value, name)}
     if isinstance(value, dict):

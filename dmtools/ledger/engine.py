@@ -14,11 +14,14 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url, 
 
 from dmtools import clock
 from dmtools.ledger.tables import SCHEMA
-from dmtools.settings import Settings
+from dmtools.settings import Settings, SettingsError, read_secret
 
 T = TypeVar("T")
 _REPEAT = {1205, 1213}  # MariaDB: lock wait time-out, deadlock: the whole transaction again
-NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "afs", "ceph", "beegfs", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "9p"}
+NETWORK_FILE_SYSTEMS = frozenset({
+    "nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "afs", "ceph", "beegfs", "glusterfs", "9p",
+    "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs",
+})  # fmt: skip
 
 
 class LedgerUnavailable(Exception):
@@ -43,7 +46,7 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the tables. Raises LedgerUnavailable."""
+        """A reading transaction; on sqlite it sees one state of the tables throughout. Raises LedgerUnavailable."""
         with self._told(), self.engine.begin() as connection:
             yield connection
 
@@ -96,7 +99,7 @@ class Ledger:
     def _why(self, problem: exc.DBAPIError) -> LedgerUnavailable:
         said = str(problem.orig)
         known = (
-            (r"locked|Lock wait", "is locked by another command", "it is tried again at the next pass; dm-leases shows who works"),
+            (r"locked|Lock wait", "is locked by another command", "the next pass tries again; dm-leases shows who works"),
             (r"full|No space|ENOSPC", "has no room on its disk", "make room; nothing was lost, the next pass goes on"),
             (
                 r"no such table|no such column|doesn't exist|Unknown column",
@@ -113,7 +116,8 @@ class Ledger:
         for pattern, why, step in known:
             if re.search(pattern, said, re.IGNORECASE):
                 return LedgerUnavailable(f"the database {self.shown} {why} ({_first_line(said)})", step)
-        return LedgerUnavailable(f"the database {self.shown} failed: {_first_line(said)}", "nothing was booked; the next pass tries again")
+        step = "nothing was booked; the next pass tries again"
+        return LedgerUnavailable(f"the database {self.shown} failed: {_first_line(said)}", step)
 
 
 def shown(url: str) -> str:
@@ -122,14 +126,18 @@ def shown(url: str) -> str:
 
 
 def open_ledger(settings: Settings, *, check: bool = True) -> Ledger:
-    """Opens the database of the settings; `check` asks for the schema this program knows. Raises LedgerUnavailable."""
+    """Opens the database of the settings; `check` asks for the schema this program knows.
+
+    Raises LedgerUnavailable, and SettingsError when the settings don't fit.
+    """
     url = database_url(settings)
-    if url.startswith("sqlite"):
-        ledger = Ledger(_sqlite(url, settings.database.busy_seconds, check), url)
-    else:
+    path = sqlite_path(settings)
+    if path is None:
         ledger = Ledger(_mariadb(url), url)
+    else:
+        ledger = Ledger(_sqlite(url, path, settings.database.busy_seconds, check), url)
     if check:
-        _check_schema(ledger)
+        check_schema(ledger)
     return ledger
 
 
@@ -142,18 +150,27 @@ def database_url(settings: Settings) -> str:
         return url
     password = os.environ.get("DMTOOLS_DATABASE_PASSWORD")
     if settings.database.password_file:
-        password = Path(settings.database.password_file).read_text("utf-8").strip()
-    found = make_url(url)
-    return str((found.set(password=password) if password else found).render_as_string(hide_password=False))
+        password = read_secret(settings.path(settings.database.password_file), "database's password file")
+    try:
+        found = make_url(url)
+    except exc.ArgumentError:
+        raise SettingsError(settings.file, ["database.url is no URL; write mysql+pymysql://USER@HOST/NAME"]) from None
+    return (found.set(password=password) if password else found).render_as_string(hide_password=False)
 
 
-def _sqlite(url: str, busy_seconds: int, must_exist: bool) -> Engine:
-    path = Path(make_url(url).database or "")
+def sqlite_path(settings: Settings) -> Path | None:
+    """The file of a sqlite database; None for MariaDB."""
+    url = settings.database.url or os.environ.get("DMTOOLS_DATABASE_URL", "")
+    if not url:
+        return settings.home / "dmtools.db"
+    return Path(make_url(url).database or "") if url.startswith("sqlite") else None
+
+
+def _sqlite(url: str, path: Path, busy_seconds: int, must_exist: bool) -> Engine:
     if must_exist and not path.is_file():
-        raise LedgerUnavailable(
-            f"there is no database {path}",
-            "if it was lost, rebuild it with: dm-check --repair; a new HOME gets one from: dm-config init",
-        )
+        what = "is no file, but the database must be there" if path.exists() else "is not there"
+        step = "if it was lost, rebuild it with: dm-db upgrade, then: dm-check --repair; a new HOME gets one from: dm-config init"
+        raise LedgerUnavailable(f"the database {path} {what}", step)
     if (kind := file_system(path.parent)) in NETWORK_FILE_SYSTEMS:
         raise LedgerUnavailable(
             f"{path} lies on a network file system ({kind}), where sqlite is not safe",
@@ -176,24 +193,41 @@ def _sqlite(url: str, busy_seconds: int, must_exist: bool) -> Engine:
 
 
 def _mariadb(url: str) -> Engine:
-    return create_engine(
-        url,
-        isolation_level="READ COMMITTED",
-        pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "read_timeout": 120, "write_timeout": 120, "charset": "utf8mb4"},
-    )
+    seconds = {"connect_timeout": 10, "read_timeout": 120, "write_timeout": 120}
+    try:
+        return create_engine(
+            url, isolation_level="READ COMMITTED", pool_pre_ping=True, connect_args={**seconds, "charset": "utf8mb4"}
+        )
+    except ModuleNotFoundError as problem:
+        raise SettingsError(
+            None, [f"database.url needs the Python package {problem.name}; install it: pip install 'dmtools[mysql]'"]
+        ) from None
+    except exc.ArgumentError as problem:
+        raise SettingsError(None, [f"database.url can't be used: {problem}"]) from None
 
 
-def _check_schema(ledger: Ledger) -> None:
+def schema_version(connection: Connection) -> str | None:
+    """The schema that the database says it has."""
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return None if found is None else str(found)
+
+
+def check_schema(ledger: Ledger) -> None:
+    """Raises LedgerUnavailable when the database is of another schema than this program's."""
     with ledger.read() as connection:
-        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        found = schema_version(connection)
     if found == SCHEMA:
         return
-    if found is None or str(found) < SCHEMA:
-        raise LedgerUnavailable(f"the database {ledger.shown} has the older schema {found}", "bring it up with: dm-db upgrade")
-    raise LedgerUnavailable(
-        f"the database {ledger.shown} has schema {found}, newer than this program knows ({SCHEMA})", "install the newer dmtools here"
-    )
+    if found is None or found < SCHEMA:
+        said = f"the database {ledger.shown} has the older schema {found or 'none'}; this program needs {SCHEMA}"
+        raise LedgerUnavailable(said, "bring it up with: dm-db upgrade")
+    raise newer(ledger, found)
+
+
+def newer(ledger: Ledger, found: str) -> LedgerUnavailable:
+    """What to say of a database that a later release has made."""
+    said = f"the database {ledger.shown} has schema {found}, newer than this program knows ({SCHEMA})"
+    return LedgerUnavailable(said, "install the newer dmtools here; nothing of it was read or written")
 
 
 def file_system(directory: Path) -> str:
@@ -206,6 +240,7 @@ def file_system(directory: Path) -> str:
         return ""
     for line in lines:
         _, point, found = line.split(" ", 3)[:3]
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point)  # a blank is \040 there
         inside = real == point or real.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
             best, kind = point, found

@@ -65,6 +65,8 @@ class Leases:
         """Claims those of the resources that are free, or whose holder is gone; one transaction."""
         if not resources:
             return {}
+        if wrong := [name for name in resources if len(name) > 190 or not name.isascii()]:
+            raise ValueError(f"{wrong[0]!r} can't name a lease: at most 190 characters of ASCII")
         got = self.ledger.transact(lambda c: self._claim(c, resources))
         self.held |= got
         if got and self._thread is None:
@@ -74,7 +76,8 @@ class Leases:
 
     def check(self, connection: Connection, lease: Lease) -> None:
         """Directly before an outside act or a final write: raises Stale when the lease is no longer ours."""
-        held = connection.execute(select(tables.lease.c.expires).where(tables.lease.c.id == lease.fence)).scalar()
+        row = select(tables.lease.c.expires).where(tables.lease.c.id == lease.fence)
+        held = connection.execute(row.with_for_update(read=True)).scalar()  # nobody takes it before we commit
         if held is None or self._lost.is_set() or held <= self.ledger.now(connection):
             raise Stale(f"the lease of {lease.resource} ran out or was handed back while we worked")
 
@@ -128,10 +131,11 @@ class Leases:
                 continue
             try:
                 kept = self.ledger.transact(lambda c, ids=fences: self._extend_once(c, ids))  # type: ignore[misc]
-                misses = 0 if kept else 3
+                misses = 0
             except LedgerUnavailable:
-                misses += 1
-            if misses >= 3:
+                kept, misses = True, misses + 1
+            still = {lease.fence for lease in list(self.held.values())}
+            if misses >= 3 or (not kept and still.issuperset(fences)):  # they may have been given back meanwhile
                 self._lost.set()
                 return
 
@@ -145,4 +149,4 @@ def is_over(row: Row[tuple[object, ...]], now: datetime, here: str) -> bool:
     """Has the holder lost it: expired, or its process on this very machine is gone?"""
     if row.expires <= now:
         return True
-    return row.machine == here and started(row.pid) != row.started
+    return bool(row.machine == here and started(row.pid) != row.started)

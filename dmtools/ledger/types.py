@@ -1,12 +1,15 @@
-"""Column types that mean the same on sqlite and MariaDB."""
+"""Column types that mean the same on sqlite and MariaDB. MariaDB's own types are imported only where it is used."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, LargeBinary, String, Text, TypeDecorator
-from sqlalchemy.dialects import mysql
+
+_MARIADB = ("mysql", "mariadb")
+_ASCII: dict[str, Any] = {"charset": "ascii", "collation": "ascii_nopad_bin"}  # /A is not /a, and "a" is not "a "
 
 
 class Instant(TypeDecorator[datetime]):
@@ -17,7 +20,11 @@ class Instant(TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
         """MariaDB's DATETIME keeps microseconds only when told to."""
-        return mysql.DATETIME(fsp=6) if dialect.name in ("mysql", "mariadb") else DateTime()
+        if dialect.name not in _MARIADB:
+            return dialect.type_descriptor(DateTime())
+        from sqlalchemy.dialects import mysql
+
+        return mysql.DATETIME(fsp=6)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Aware in; naive UTC is stored."""
@@ -28,15 +35,76 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-def _ascii(length: int | None) -> Any:
-    kind = mysql.VARCHAR(length, charset="ascii", collation="ascii_nopad_bin") if length else None
-    return kind or mysql.TEXT(charset="ascii", collation="ascii_nopad_bin")
+class Word(TypeDecorator[str]):
+    """A short word or id in ASCII, compared byte by byte; what is not ASCII (a user's name) is percent-encoded on its way in."""
+
+    impl = String(190)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """Binary collation, no padding."""
+        if dialect.name not in _MARIADB:
+            return dialect.type_descriptor(String(190))
+        from sqlalchemy.dialects import mysql
+
+        return mysql.VARCHAR(190, **_ASCII)
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """ASCII is stored as it is."""
+        return value if value is None or value.isascii() else quote(value, safe=_PRINTABLE, errors="surrogateescape")
 
 
-# Short words and ids, binary-collated; percent-encoded names of any length; keys on which names are unique.
-Word = String(190).with_variant(_ascii(190), "mysql", "mariadb")
-Name = Text().with_variant(_ascii(None), "mysql", "mariadb")
-Key = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
+class Name(TypeDecorator[str]):
+    """A percent-encoded name or URL of any length, compared byte by byte."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """Binary collation, no padding."""
+        if dialect.name not in _MARIADB:
+            return dialect.type_descriptor(Text())
+        from sqlalchemy.dialects import mysql
+
+        return mysql.TEXT(**_ASCII)
+
+
+class Key(TypeDecorator[bytes]):
+    """The 32 bytes on which a name is unique."""
+
+    impl = LargeBinary(32)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """A fixed length can be indexed whole."""
+        if dialect.name not in _MARIADB:
+            return dialect.type_descriptor(LargeBinary(32))
+        from sqlalchemy.dialects import mysql
+
+        return mysql.BINARY(32)
+
+
+class Words(TypeDecorator[str]):
+    """Free text. Bytes that are no UTF-8 (they come with file names in error texts) are spelt out."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """Every character there is, up to 16 MB."""
+        if dialect.name not in _MARIADB:
+            return dialect.type_descriptor(Text())
+        from sqlalchemy.dialects import mysql
+
+        return mysql.MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin")
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Any text can be stored."""
+        if value is None or value.isascii():
+            return value
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+_PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F))
 # sqlite counts by itself only in a column that is called INTEGER.
 Id = BigInteger().with_variant(Integer(), "sqlite")
-Words = Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")

@@ -1,0 +1,92 @@
+"""What a pipeline tells of itself, so that the dm-* commands can control, count, trace and check it without knowing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from dmtools.ledger.journal import States
+from dmtools.settings import Settings
+
+
+@dataclass(frozen=True)
+class Component:
+    """One command of a pipeline. `cron`: the five fields of its crontab line; empty: people run it by hand."""
+
+    name: str
+    meaning: str
+    cron: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One event of a history; `start` and `end` are the states before and after, None for a mere note."""
+
+    at: datetime
+    start: str | None
+    end: str | None
+    by: str
+    why: str | None
+
+
+@dataclass
+class Trace:
+    """The life of one thing, where it is now, why it doesn't move, and what to do."""
+
+    subject: str
+    pipeline: str
+    kind: str
+    state: str
+    why: str
+    next: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    history: list[Entry] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Match:
+    """One thing that a part of a name found."""
+
+    subject: str
+    kind: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """What dm-trace asks a pipeline: the text as it was typed, against this database at this instant."""
+
+    text: str
+    settings: Settings
+    connection: Connection
+    at: datetime
+    limit: int = 20
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The entry of one pipeline in the register (`dmtools.pipelines`).
+
+    `open`: states with work left, which the forecast counts; `done`: states whose inflow is the rate; `bad`: states that
+    wait for a person. `oldest(connection, states)` gives when the oldest item of each state came into it.
+    """
+
+    name: str
+    meaning: str
+    states: States
+    open: tuple[str, ...]
+    done: tuple[str, ...]
+    bad: tuple[str, ...]
+    components: tuple[Component, ...]
+    oldest: Callable[[Connection, Sequence[str]], dict[str, datetime]]
+    trace: Callable[[Question], Iterable[Trace]] | None = None
+    search: Callable[[Question], Iterable[Match]] | None = None
+
+    def component_names(self) -> tuple[str, ...]:
+        """The names of its components."""
+        return tuple(component.name for component in self.components)

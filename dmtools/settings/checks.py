@@ -1,0 +1,135 @@
+"""What types can't say: URLs, names that come twice, weights, times. Each problem is a place in the file and a sentence."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from urllib.parse import urlsplit
+
+from dmtools import clock
+from dmtools.names import NameRefused, file_path
+from dmtools.settings.kinds import Control, Database, Fts, Migrate, Outage, Server
+from dmtools.settings.lines import Place
+
+SCHEMES = ("file", "root", "roots", "xroot", "xroots", "srm", "gsiftp", "https", "http", "davs", "dav", "s3", "s3s")
+FTS_SIMULATORS = ("fts1", "fts2")
+DATABASES = ("sqlite", "mysql+pymysql", "mariadb+pymysql")
+Found = list[tuple[Place, str]]
+
+
+def check(section: str, value: object) -> Found:
+    """The problems of one section that was converted."""
+    if isinstance(value, Fts):
+        return [((section, *place), text) for place, text in _fts(value)]
+    if isinstance(value, Migrate):
+        return [((section, *place), text) for place, text in _migrate(value)]
+    if isinstance(value, Database):
+        return [((section, "url"), text) for text in _database(value.url)]
+    if isinstance(value, Control):
+        return [((section, "calendar", n), text) for n, outage in enumerate(value.calendar) for text in _outage(outage)]
+    return []
+
+
+def near(word: str, known: object) -> str:
+    """`; did you mean 'retry'?`, or nothing."""
+    found = get_close_matches(word, [str(one) for one in known], n=1)  # type: ignore[attr-defined]
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _fts(fts: Fts) -> Found:
+    found: Found = []
+    seen: dict[str, int] = {}
+    if not fts.servers:
+        found.append((("servers",), "names no server, so no job could go anywhere; leave the key out for the two simulators"))
+    for number, server in enumerate(fts.servers):
+        if server.name in seen:
+            found.append((("servers", number, "name"), f"{server.name!r} is the name of entry {seen[server.name] + 1} already"))
+        seen.setdefault(server.name, number)
+        found += [(("servers", number, "url"), text) for text in _server_url(server)]
+    if fts.servers and not any(server.weight for server in fts.servers):
+        found.append((("servers",), "gives every server the weight 0, so no job could go anywhere"))
+    return found
+
+
+def _server_url(server: Server) -> list[str]:
+    if server.url.startswith("sim:"):
+        name = server.url[4:]
+        if name in FTS_SIMULATORS:
+            return []
+        return [f"there is no FTS simulator {name!r}{near(name, FTS_SIMULATORS)}; they are sim:fts1 and sim:fts2"]
+    problem = url_problem(server.url, ("https", "http"))
+    if problem:
+        return [f"{problem}; an FTS server is https://HOST:PORT or sim:fts1"]
+    if "@" in urlsplit(server.url).netloc:
+        return ["holds a password or user name; FTS takes a proxy or a token: see [credentials]"]
+    return []
+
+
+def url_problem(url: str, schemes: tuple[str, ...] = SCHEMES) -> str:
+    """Why this is no URL that can be used, in a sentence; empty when it is one."""
+    if re.search(r"[\s\x00-\x1f\x7f]", url):
+        return f"{url!r} holds a blank or a control character; write a blank as %20"
+    scheme, colon, rest = url.partition("://")
+    if not colon:
+        return f"{url!r} is no URL; it lacks SCHEME://"
+    if scheme not in schemes:
+        return f"{url!r} has the unknown scheme {scheme!r}{near(scheme, schemes)}"
+    if scheme == "file":
+        try:
+            file_path(url)
+        except NameRefused as problem:
+            return f"{problem} (a local file is file:///PATH)"
+        return ""
+    try:
+        host, port = urlsplit(url).hostname, urlsplit(url).port
+    except ValueError as problem:
+        return f"{url!r} is no URL: {problem}"
+    if not host or port == 0:
+        return f"{url!r} names no host"
+    return f"{url!r} holds '..', which could lead out of its root" if ".." in rest.split("/") else ""
+
+
+def _migrate(migrate: Migrate) -> Found:
+    found: Found = []
+    seen: dict[str, int] = {}
+    for number, rule in enumerate(migrate.rules):
+        place = ("rules", number)
+        match = rule.match.rstrip("/") or "/"
+        if match in seen:
+            found.append(((*place, "match"), f"{rule.match!r} is matched by entry {seen[match] + 1} already"))
+        seen.setdefault(match, number)
+        if ".." in rule.match.split("/"):
+            found.append(((*place, "match"), f"{rule.match!r} holds '..'"))
+        for key in ("source", "destination"):
+            if problem := url_problem(getattr(rule, key)):
+                found.append(((*place, key), problem))
+        if rule.source.rstrip("/") == rule.destination.rstrip("/"):
+            found.append(((*place, "destination"), "is the same as source: a file can't be copied onto itself"))
+    return found
+
+
+def _database(url: str) -> list[str]:
+    if not url:
+        return []
+    scheme, colon, rest = url.partition("://")
+    if not colon or scheme not in DATABASES:
+        step = "write sqlite:////ABSOLUTE/PATH or mysql+pymysql://USER@HOST/NAME"
+        return [f"{masked(url)!r} is no database this program knows{near(scheme, DATABASES)}; {step}"]
+    if scheme == "sqlite" and not rest.split("?")[0].startswith("//"):
+        return [f"{url!r} is not absolute, and cron starts commands elsewhere; write four slashes: sqlite:////PATH"]
+    if scheme != "sqlite" and not urlsplit(url).path.strip("/"):
+        return [f"{masked(url)!r} names no database; write mysql+pymysql://USER@HOST/NAME"]
+    return []
+
+
+def _outage(outage: Outage) -> list[str]:
+    try:
+        start, end = clock.parse_date(outage.start), clock.parse_date(outage.end)
+    except ValueError as problem:
+        return [str(problem)]
+    return [] if start < end else [f"ends ({outage.end}) before it starts ({outage.start})"]
+
+
+def masked(url: str) -> str:
+    """A URL without its password."""
+    return re.sub(r"(://[^/@:]*):.*@", r"\1:***@", url)
