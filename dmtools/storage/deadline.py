@@ -7,9 +7,10 @@ import os
 import selectors
 import signal
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -28,14 +29,22 @@ class Finished:
     timed_out: bool
 
 
-def run(argv: Sequence[str | bytes], seconds: float, env: Mapping[str, str] | None = None, feed: bytes = b"") -> Finished:
+def run(
+    argv: Sequence[str | bytes],
+    seconds: float,
+    env: Mapping[str, str] | None = None,
+    *,
+    feed: bytes = b"",
+    pass_fds: Sequence[int] = (),
+) -> Finished:
     """Runs a command without a shell, in its own process group; after `seconds` the whole group is killed.
 
     Raises FileNotFoundError or PermissionError when the command can't be started.
     """
     end = time.monotonic() + seconds
+    pipe = subprocess.PIPE
     child = subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, start_new_session=True, bufsize=0
+        argv, stdin=pipe, stdout=pipe, stderr=pipe, env=env, start_new_session=True, bufsize=0, pass_fds=tuple(pass_fds)
     )
     try:
         out, err = _talk(child, end, feed)
@@ -103,6 +112,44 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
                 pipe.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(2)
+
+
+@contextlib.contextmanager
+def streamed(
+    argv: Sequence[str | bytes], seconds: float, env: Mapping[str, str] | None = None
+) -> Iterator[tuple[int, Callable[[], Finished]]]:
+    """(handle of its stdout, a function that waits for its end): a command whose output is read as it comes.
+
+    At its deadline, or when the block is left, the whole group is killed, so that a read of the handle always ends.
+    """
+    late = threading.Event()
+    with tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=env, start_new_session=True, bufsize=0
+        )
+        assert child.stdout is not None
+
+        def expire() -> None:
+            late.set()
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+
+        def finish() -> Finished:
+            while not _has_ended(child) and not late.is_set():
+                time.sleep(0.005)
+            _kill_group(child)
+            errors.seek(0)
+            return Finished(child.returncode if child.returncode is not None else -9, b"", errors.read(), late.is_set())
+
+        alarm = threading.Timer(seconds, expire)
+        alarm.daemon = True
+        alarm.start()
+        try:
+            yield child.stdout.fileno(), finish
+        finally:
+            alarm.cancel()
+            if child.returncode is None:
+                _kill_group(child)
 
 
 class Hung(Exception):

@@ -13,7 +13,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dmtools import durable
@@ -155,43 +155,82 @@ def _acting(path: bytes, act: str) -> Iterator[None]:
 
 def copy_file(source: bytes, target: bytes, wanted: str | None, overwrite: bool, number: str, pulse: Pulse) -> Copied:
     """Copies one regular file durably; see LocalStore.copy. `number` goes into the hidden name. Raises StorageError."""
-    with _acting(source, "read"):
-        reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
+    with open_source(source) as reader:
         before = os.fstat(reader)
-        if not stat.S_ISREG(before.st_mode):
-            raise StorageError("invalid", f"{shown(encode(source))} is no regular file; it was not copied")
-        with _acting(target, "written"):
-            _refuse_occupied(target, overwrite)
-            directory = os.path.dirname(target)
-            make_directories(directory)
-            sweep(directory)
-            temporary = hidden(target, number)
-            writer = _open_temporary(temporary)
-        try:
-            copied = _fill(reader, writer, source, target, pulse)
-            _refuse_changed(reader, source, before, copied.size)
+
+        def fill(writer: int) -> Copied:
+            copied = pump(reader, writer, source, target, pulse)
+            refuse_changed(reader, source, before, copied.size)
             if wanted is not None and copied.checksum != wanted:
                 raise StorageError(
                     "checksum", f"{shown(encode(source))} was not copied: its checksum is {copied.checksum}, expected {wanted}"
                 )
-            pulse.beat()
-            with _acting(target, "written"):
-                os.fchmod(writer, before.st_mode & 0o777)
-                os.fsync(writer)
-                pulse.beat()
-                _publish(temporary, target, overwrite)
-                fsync_directory(directory)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                if _is_at(writer, temporary):  # a failed fsync can't be repeated: the data are gone
-                    os.unlink(temporary)
-            raise
-        finally:
-            os.close(writer)
+            return copied
+
+        return make_file(target, overwrite, number, before.st_mode & 0o777, fill, pulse)
+
+
+@contextlib.contextmanager
+def open_source(source: bytes) -> Iterator[int]:
+    """A regular file open for reading; a FIFO or a device can't hold us. Raises StorageError."""
+    with _acting(source, "read"):
+        reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        if not stat.S_ISREG(os.fstat(reader).st_mode):
+            raise StorageError("invalid", f"{shown(encode(source))} is no regular file; it was not copied")
+        yield reader
     finally:
         os.close(reader)
+
+
+def make_file(
+    target: bytes, overwrite: bool, number: str, mode: int, fill: Callable[[int], Copied], pulse: Pulse | None = None
+) -> Copied:
+    """The new file: `fill(handle)` writes it under its hidden name; then fsync, rename, fsync of the directory.
+
+    Raises StorageError, or what `fill` raises; then the hidden file is gone and the target as it was.
+    """
+    directory, temporary = prepare(target, overwrite), hidden(target, number)
+    with _acting(target, "written"):
+        writer = _open_temporary(temporary)
+    try:
+        copied = fill(writer)
+        with _acting(target, "written"):
+            os.fchmod(writer, mode)
+            os.fsync(writer)
+            if pulse is not None:
+                pulse.beat()
+            _publish(temporary, target, overwrite)
+            fsync_directory(directory)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if _is_at(writer, temporary):  # a failed fsync can't be repeated: the data are gone
+                os.unlink(temporary)
+        raise
+    finally:
+        os.close(writer)
     return copied
+
+
+def adopt(temporary: bytes, target: bytes, overwrite: bool) -> None:
+    """Publishes a file that another tool wrote beside its target: fsync, rename, fsync of the directory."""
+    with _acting(target, "written"):
+        handle = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        _publish(temporary, target, overwrite)
+        fsync_directory(os.path.dirname(target))
+
+
+def prepare(target: bytes, overwrite: bool) -> bytes:
+    """The directory of a target that may be written, made if need be. Raises StorageError."""
+    with _acting(target, "written"):
+        _refuse_occupied(target, overwrite)
+        make_directories(os.path.dirname(target))
+        sweep(os.path.dirname(target))
+    return os.path.dirname(target)
 
 
 def _refuse_occupied(target: bytes, overwrite: bool) -> None:
@@ -205,7 +244,8 @@ def _refuse_occupied(target: bytes, overwrite: bool) -> None:
         raise StorageError("occupied", f"{shown(encode(target))} is there already; it was left, nothing was copied")
 
 
-def _refuse_changed(reader: int, source: bytes, before: os.stat_result, length: int) -> None:
+def refuse_changed(reader: int, source: bytes, before: os.stat_result, length: int) -> None:
+    """A source that is not, or no longer, what it was when its reading began is StorageError `changed`."""
     with _acting(source, "read"):
         after = os.fstat(reader)
         named = os.stat(source)
@@ -221,8 +261,9 @@ def _publish(temporary: bytes, target: bytes, overwrite: bool) -> None:
         rename_new(temporary, target)
 
 
-def _fill(reader: int, writer: int, source: bytes, target: bytes, pulse: Pulse) -> Copied:
-    value, length = 1, 0
+def pump(reader: int, writer: int, source: bytes, target: bytes, pulse: Pulse | None = None) -> Copied:
+    """All bytes from one handle to the other in one read, adler32 on the way; the disk starts to write at once."""
+    value, length, started = 1, 0, 0
     with mmap.mmap(-1, BLOCK) as block, memoryview(block) as view:
         while True:
             with _acting(source, "read"):
@@ -232,11 +273,12 @@ def _fill(reader: int, writer: int, source: bytes, target: bytes, pulse: Pulse) 
             with view[:count] as piece, _acting(target, "written"):
                 value = sums.adler32(piece, value)
                 _write(writer, piece)
-                if count == BLOCK:
-                    # the disk begins now, so that the fsync at the end finds little left to do
-                    _LIBC.sync_file_range(writer, ctypes.c_int64(length), ctypes.c_int64(count), _WRITE_OUT)
             length += count
-            pulse.beat()
+            if length - started >= BLOCK:  # so that the fsync at the end finds little left to do
+                _LIBC.sync_file_range(writer, ctypes.c_int64(started), ctypes.c_int64(length - started), _WRITE_OUT)
+                started = length
+            if pulse is not None:
+                pulse.beat()
 
 
 def _write(writer: int, piece: memoryview) -> None:
