@@ -35,6 +35,7 @@ class States:
     pipeline: str
     kind: str
     states: tuple[State, ...]
+    counted: bool = True  # are its items what the tally and the rates count?
 
     def legal(self, before: str, after: str) -> bool:
         """May an item go from `before` to `after`?"""
@@ -76,7 +77,8 @@ def advance(connection: Connection, table: Table, states: States, moves: Sequenc
         if done.rowcount != len(rows):
             raise Stale(f"{len(rows) - done.rowcount} of {len(rows)} items of {states.pipeline} changed meanwhile")
     record(connection, states, moves, by=by, at=at)
-    count_moves(connection, states.pipeline, moves, at)
+    if states.counted:
+        count_moves(connection, states.pipeline, moves, at)
 
 
 def record(connection: Connection, states: States, moves: Iterable[Move], *, by: str, at: datetime) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, inspect, select, text
 
@@ -80,20 +81,33 @@ def installation_id(connection: Connection) -> str:
     return str(connection.execute(select(tables.installation.c.uuid)).scalar_one())
 
 
-def prune(ledger: Ledger, days: float, chunk: int = 10000) -> int:
-    """Deletes journal rows and rates older than `days`, a chunk a transaction. Gives the number of journal rows."""
-    before = clock.now() - timedelta(days=days)
-    gone = 0
+def prune(ledger: Ledger, before: datetime, chunk: int = 10000, *, dry_run: bool = False) -> dict[str, int]:
+    """Deletes journal rows, rates and ended holds older than the instant, a chunk a transaction. Gives how many of each.
+
+    A dry run counts them and deletes nothing.
+    """
+    old = {
+        "journal": (tables.journal, tables.journal.c.at < before),
+        "flow": (tables.flow, tables.flow.c.bucket < before),
+        "hold": (tables.hold, tables.hold.c.cleared_at < before),
+    }
+    if dry_run:
+        with ledger.read() as connection:
+            count = {name: select(func.count()).select_from(table).where(where) for name, (table, where) in old.items()}
+            return {name: int(connection.execute(query).scalar_one()) for name, query in count.items()}
+    gone = {"journal": 0}
     while True:
         done = ledger.transact(lambda c: _prune_chunk(c, before, chunk))
-        gone += done
+        gone["journal"] += done
         if done < chunk:
             break
-    ledger.transact(lambda c: c.execute(delete(tables.flow).where(tables.flow.c.bucket < before)))
+    for name in ("flow", "hold"):
+        table, where = old[name]
+        gone[name] = ledger.transact(lambda c, t=table, w=where: c.execute(delete(t).where(w)).rowcount)  # type: ignore[misc]
     return gone
 
 
-def _prune_chunk(connection: Connection, before: object, chunk: int) -> int:
+def _prune_chunk(connection: Connection, before: datetime, chunk: int) -> int:
     oldest = select(tables.journal.c.id).where(tables.journal.c.at < before).order_by(tables.journal.c.at).limit(chunk)
     ids = list(connection.execute(oldest).scalars())
     if ids:
@@ -107,4 +121,25 @@ def row_counts(ledger: Ledger) -> dict[str, int]:
         return {
             table.name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
             for table in tables.metadata.sorted_tables
+        }
+
+
+def status(ledger: Ledger) -> dict[str, Any]:
+    """What the database is: kind, schema, installation, bytes, rows of each table, its oldest journal entry."""
+    with ledger.read() as connection:
+        oldest = connection.execute(select(func.min(tables.journal.c.at))).scalar()
+        if ledger.sqlite:
+            pages, size = (connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "page_size"))
+            total = pages * size
+        else:
+            where = "SELECT SUM(data_length + index_length) FROM information_schema.tables WHERE table_schema = DATABASE()"
+            total = int(connection.exec_driver_sql(where).scalar() or 0)
+        return {
+            "database": ledger.shown,
+            "kind": "sqlite" if ledger.sqlite else "MariaDB",
+            "version": schema_version(connection),
+            "installation": installation_id(connection),
+            "bytes": total,
+            "oldest_journal": clock.iso(oldest),
+            "rows": row_counts(ledger),
         }

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, UniqueConstraint
+from sqlalchemy.schema import SchemaItem
 
 from dmtools.ledger.types import Id, Instant, Key, Name, Word, Words
 
 SCHEMA = "0001"  # the newest migration: what this program reads and writes
 metadata = MetaData()
-_INNODB = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB", "mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4"}
+_OPTIONS = (("engine", "InnoDB"), ("charset", "utf8mb4"))
+_INNODB: dict[str, Any] = {f"{name}_{key}": value for name in ("mysql", "mariadb") for key, value in _OPTIONS}
 
 
-def _table(name: str, *columns: Column[object] | Index | UniqueConstraint, autoincrement: bool = False) -> Table:
-    return Table(name, metadata, *columns, sqlite_autoincrement=autoincrement, **_INNODB)  # type: ignore[arg-type]
+def _table(name: str, *columns: SchemaItem, autoincrement: bool = False) -> Table:
+    return Table(name, metadata, *columns, sqlite_autoincrement=autoincrement, **_INNODB)
 
 
 installation = _table(
@@ -163,7 +167,7 @@ filelist = _table(
     Column("length", BigInteger),
     Column("parent_id", BigInteger),
     UniqueConstraint("pipeline", "home", "name_key", name="filelist_name"),
-    Index("filelist_state", "pipeline", "state", "next_try"),
+    Index("filelist_state", "pipeline", "state", "since"),
 )
 
 ftsjob = _table(
@@ -179,12 +183,17 @@ ftsjob = _table(
     Column("state", Word, nullable=False),
     Column("fts_state", Word),
     Column("reason", Words),
+    Column("rule", Name),
+    Column("files", Integer, nullable=False, default=0),
+    Column("bytes", BigInteger, nullable=False, default=0),
+    Column("canceled_by", Word),
     Column("since", Instant, nullable=False),
     Column("submitted", Instant),
     Column("polled", Instant),
     Column("closed", Instant),
     UniqueConstraint("list_id", "attempt", name="ftsjob_attempt"),
-    Index("ftsjob_state", "state", "polled"),
+    Index("ftsjob_state", "pipeline", "state", "server", "polled"),
+    Index("ftsjob_submitted", "submitted"),
     Index("ftsjob_job", "job"),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, LargeBinary, String, Text, TypeDecorator
@@ -108,3 +108,6 @@ class Words(TypeDecorator[str]):
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F))
 # sqlite counts by itself only in a column that is called INTEGER.
 Id = BigInteger().with_variant(Integer(), "sqlite")
+
+# A row of a query; its columns are named where the query stands. (SQLAlchemy types it by position only.)
+AnyRow: TypeAlias = Any

@@ -65,6 +65,12 @@ class Folders:
         if gone:
             durable.fsync_dir(self.root / folder)
 
+    def transfer(self, source: str, target: str, name: str) -> None:
+        """Moves a list from one folder to another as it is; never over another list."""
+        if self.has(target, name):
+            raise FileExistsError(str(self.path(target, name)))
+        durable.move(self.path(source, name), self.path(target, name))
+
     def set_aside(self, folder: str, name: str) -> Path:
         """Moves what must not be read to run/set-aside, under a name that can't meet another."""
         self.set_aside_root.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -82,7 +88,7 @@ def order(name: str) -> tuple[str, str]:
 
 def _expected(name: str) -> bool:
     """The sub-folders that the layout itself has."""
-    return name in ("ListOfLFNs",)
+    return name == "ListOfLFNs"
 
 
 def home_id(home: Path, known: Sequence[str] = ()) -> str:

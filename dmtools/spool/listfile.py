@@ -118,7 +118,9 @@ def note(**words: object) -> str:
     return "#dm " + " ".join(f"{key}={value}" for key, value in words.items() if value not in (None, "")) + "\n"
 
 
-def text(pairs: Iterable[Pair], notes: Iterable[str] = (), reasons: dict[Pair, str] | None = None, tail: Iterable[str] = ()) -> bytes:
+def text(
+    pairs: Iterable[Pair], notes: Iterable[str] = (), reasons: dict[Pair, str] | None = None, tail: Iterable[str] = ()
+) -> bytes:
     """The content of a list file: notes first, each reason as a comment line above its file, `tail` comments last."""
     lines = list(notes)
     for pair in pairs:

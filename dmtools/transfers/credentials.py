@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -76,7 +77,7 @@ def proxy_path(settings: Settings) -> Path | None:
     named = settings.credentials.proxy or os.environ.get("X509_USER_PROXY")
     if named:
         return Path(named)
-    usual = Path(f"/tmp/x509up_u{os.geteuid()}")
+    usual = Path(f"/tmp/x509up_u{os.geteuid()}")  # noqa: S108 - where every grid tool looks
     return usual if usual.exists() else None
 
 
@@ -100,13 +101,15 @@ def read_proxy(path: Path) -> Proxy:
         chain = [x509.load_pem_x509_certificate(block) for block in blocks]
         load_pem_private_key(keys[0], password=None)
     except TypeError:
-        raise Unusable(f"the key in {path} is encrypted: nobody can type its password in cron; make a proxy with voms-proxy-init") from None
+        raise Unusable(
+            f"the key in {path} is encrypted: nobody can type its password in cron; make a proxy with voms-proxy-init"
+        ) from None
     except ValueError as problem:
         raise Unusable(f"the proxy {path} can't be read: {problem}") from None
     return Proxy(path, chain[0].subject.rfc4514_string(), min(c.not_valid_after_utc for c in chain), _attributes(chain))
 
 
-def _attributes(chain: list[object]) -> tuple[str, ...]:
+def _attributes(chain: Sequence[object]) -> tuple[str, ...]:
     """VOMS attributes (FQANs) stand as plain strings in the attribute certificate, OID 1.3.6.1.4.1.8005.100.100.5."""
     from cryptography import x509
 
@@ -116,7 +119,9 @@ def _attributes(chain: list[object]) -> tuple[str, ...]:
         for extension in certificate.extensions:
             if extension.oid.dotted_string == "1.3.6.1.4.1.8005.100.100.5":
                 raw = getattr(extension.value, "value", b"")
-                found += [text.decode() for text in re.findall(rb"/[A-Za-z0-9_./=-]+/Role=[A-Za-z0-9_-]+(?:/Capability=[A-Z]+)?", raw)]
+                found += [
+                    text.decode() for text in re.findall(rb"/[A-Za-z0-9_./=-]+/Role=[A-Za-z0-9_-]+(?:/Capability=[A-Z]+)?", raw)
+                ]
     return tuple(found)
 
 

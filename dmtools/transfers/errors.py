@@ -28,7 +28,9 @@ CLASSES = {
     for c in (
         ErrorClass("missing", "the source is not there", limit=1, advice="find the file or take it off the list"),
         ErrorClass("name", "the storage can't take this name", limit=1, advice="rename the file or map it by another rule"),
-        ErrorClass("occupied", "another file is at the destination", limit=1, advice="look at both; move the one at the destination away"),
+        ErrorClass(
+            "occupied", "another file is at the destination", limit=1, advice="look at both; move the one at the destination away"
+        ),
         ErrorClass("invalid", "the line is no file that can be moved", limit=1, advice="mend the line or the rules"),
         ErrorClass("permission", "the storage forbids it", wait_seconds=600, advice="ask for the right at the storage"),
         ErrorClass("checksum", "the copy differs from its source", advice="if it comes back, look at the source's disk"),
@@ -39,15 +41,22 @@ CLASSES = {
         ErrorClass("canceled", "somebody else canceled it", wait_seconds=60),
         ErrorClass("withdrawn", "we canceled it", limit=1, advice="requeue it with migrate-triage --class withdrawn"),
         ErrorClass("full", "the destination has no room", attempt=False, wait_seconds=600, advice="make room at the destination"),
-        ErrorClass("credentials", "proxy or token is not accepted", attempt=False, wait_seconds=300, advice="renew the proxy or token"),
-        ErrorClass("server", "the FTS server could not work", attempt=False, wait_seconds=60, advice="wait, or ask its operators"),
+        ErrorClass(
+            "credentials", "proxy or token is not accepted", attempt=False, wait_seconds=300, advice="renew the proxy or token"
+        ),
+        ErrorClass(
+            "server", "the FTS server could not work", attempt=False, wait_seconds=60, advice="wait, or ask its operators"
+        ),
         ErrorClass("other", "a text that no line of the table knows", advice="read the reason; tell us the text"),
     )
 }
 
 # First match wins. The texts are those of FTS 3 (scope, number, message) and of the storages seen in production.
 _TABLE: tuple[tuple[str, str], ...] = (
-    (r"proxy.*expired|credential.*(expired|missing)|certificate (has )?expired|token.*expired|NeedDelegation|No delegation", "credentials"),
+    (
+        r"proxy.*expired|credential.*(expired|missing)|certificate (has )?expired|token.*expired|NeedDelegation|No delegation",
+        "credentials",
+    ),
     (r"Storage banned|User banned|forced-canceled because host|queue for too long|max-time-in-queue", "server"),
     (r"No space left|ENOSPC|\[28\]|Disk quota|quota exceeded|\[122\]|insufficient space|SRM_NO_FREE_SPACE", "full"),
     (r"DESTINATION \[17\]|File exists|file exists and|already exists|overwrite is not enabled|SRM_DUPLICATION_ERROR", "occupied"),
@@ -57,7 +66,10 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (r"File name too long|\[36\]|Invalid argument.*name|illegal character", "name"),
     (r"canceled by the user|Transfer canceled$|TRANSFER \[125\]|Job canceled", "canceled"),
     (r"performance marker timeout|stalled|timed? ?out|ETIMEDOUT|\[110\]|operation timeout|beyond its archive timeout", "stalled"),
-    (r"Permission denied|EACCES|EPERM|\[13\]|\[1\] |commands denied|not authori[sz]ed|Forbidden|\b403\b|Read-only file system", "permission"),
+    (
+        r"Permission denied|EACCES|EPERM|\[13\]|\[1\] |commands denied|not authori[sz]ed|Forbidden|\b403\b|Read-only file system",
+        "permission",
+    ),
     (r"bad data was encountered|Input/output error|\bEIO\b", "data"),
     (r"SRM_GET_TURL|error on the turl|SRM_FILE_UNAVAILABLE|SRM_FAILURE", "source"),
     (r"Communication error|Connection|globus_ftp_control_local_pasv|end of file|globus_xio|Network|TLS|SSL", "network"),

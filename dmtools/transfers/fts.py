@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -70,6 +71,8 @@ class _Session(Request):  # type: ignore[misc]
     """The client's transport with kept connections, a deadline over the whole answer, and the server's own words kept."""
 
     deadline_seconds = 30.0
+    endpoint = ""
+    _local = threading.local()  # a session a thread: they are not made to be shared
 
     def method(self, method: str, url: str, body: Any = None, headers: dict[str, str] | None = None, **_: Any) -> str:
         """As the client's, but 207 is no error (each item says its own) and 409 keeps its text."""
@@ -99,11 +102,12 @@ class _Session(Request):  # type: ignore[misc]
         return text
 
     def _session(self) -> requests.Session:
-        if not hasattr(self, "_kept"):
-            self._kept = requests.Session()
-            self._kept.trust_env = not _loopback(getattr(self, "endpoint", ""))
-            self._kept.auth = lambda request: request  # no ~/.netrc in place of our token
-        return self._kept
+        kept: requests.Session | None = getattr(self._local, "session", None)
+        if kept is None:
+            kept = self._local.session = requests.Session()
+            kept.trust_env = not _loopback(self.endpoint)
+            kept.auth = lambda request: request  # no ~/.netrc in place of our token
+        return kept
 
     def _read(self, answer: requests.Response, end: float) -> str:
         parts = []
@@ -147,13 +151,29 @@ class FtsServer:
             self._vo = str(vos[0])
         return self._vo
 
+    def prepare(self) -> None:
+        """What one thread has to do before several submit: the credentials are delegated once. Raises nothing."""
+        try:
+            self._delegate()
+        except (CredentialsRefused, Unknowable):
+            return  # each submission says so itself
+
+    def _delegate(self) -> None:
+        if self._delegated:
+            return
+        try:
+            easy.delegate(self._context)
+        except (NeedDelegation, Unauthorized) as problem:
+            raise CredentialsRefused(str(problem)) from None
+        except (FTS3ClientException, requests.RequestException, ValueError) as problem:
+            raise Unknowable(_short(problem)) from None
+        self._delegated = True
+
     def submit(self, files: list[dict[str, Any]], params: dict[str, Any]) -> str:
         """Sends one job; gives its id. Raises Duplicate, SubmitRefused, CredentialsRefused, Unknowable."""
         job = json.dumps({"params": params, "files": files})
+        self._delegate()
         try:
-            if not self._delegated:
-                easy.delegate(self._context)
-                self._delegated = True
             answer = json.loads(self._context.post_json("/jobs", job))
             return str(answer["job_id"])
         except Duplicate:
@@ -202,7 +222,7 @@ def connect(
 ) -> FtsServer:
     """Asks the server who it is. `seconds`: to connect, and for a whole answer. Raises Away or CredentialsRefused."""
     connect_seconds, call_seconds = seconds
-    transport = type("_Timed", (_Session,), {"deadline_seconds": call_seconds, "endpoint": url})
+    transport = type("_Timed", (_Session,), {"deadline_seconds": call_seconds, "endpoint": url, "_local": threading.local()})
     try:
         context = easy.Context(
             url,
@@ -220,7 +240,7 @@ def connect(
         raise Away(f"{name} at {url} did not answer as an FTS server does: {_short(problem)}") from None
     except FileNotFoundError as problem:
         raise CredentialsRefused(f"{name}: the proxy {proxy} is not there ({problem})") from None
-    except Exception as problem:  # the client raises bare Exception for an expired or encrypted proxy
+    except Exception as problem:  # noqa: BLE001 - the client raises bare Exception for an expired or encrypted proxy
         raise CredentialsRefused(f"{name}: {problem}") from None
     if not isinstance(context.endpoint_info, dict) or "api" not in context.endpoint_info:
         raise Away(f"{name} at {url} is no FTS server")

@@ -1,0 +1,226 @@
+"""The consumer: lists from TODO -> FTS jobs over the servers by weight -> DOING.
+
+Order: the plan (tables and source storage are only read) -> rows and intent in one transaction -> the list in DOING, with
+the intent as a note, durable -> the lease is looked at again -> POST -> the answer is booked. A kill in between leaves an
+intent: the same job goes to the same server again (`resume`), never a second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from random import Random
+
+from dmtools import clock, names
+from dmtools.command import Unavailable
+from dmtools.control import sightings
+from dmtools.control.passes import Pass
+from dmtools.ledger.engine import Stale
+from dmtools.ledger.schema import installation_id
+from dmtools.migrate import pressure, recover
+from dmtools.migrate.home import Home
+from dmtools.migrate.states import BAD, DOING, MISSING, OKAY, STATES, TODO
+from dmtools.spool import folders as at
+from dmtools.spool import listfile
+from dmtools.spool.listfile import ListFile, ListUnreadable
+from dmtools.transfers import lists, plan, submit
+from dmtools.transfers import resume as again
+from dmtools.transfers.lists import ListRow
+from dmtools.transfers.plan import ListPlan
+from dmtools.transfers.servers import Servers, choose, new_dice
+from dmtools.transfers.servers import ask as ask_servers
+
+BATCH = 50  # lists a transaction
+LOOK_AHEAD = 500
+
+
+def consume(this: Pass, *, most: int) -> None:
+    """Submits at most `most` lists (0: all that are due)."""
+    home = Home.of(this)
+    if this.dry_run:
+        _dry(this, home, most)
+        return
+    if not home.folders.names(at.TODO) and not again.has_intents(this, STATES):
+        return
+    servers = ask_servers(this.settings)
+    tell_away(this, servers)
+    if servers.all_away():
+        named = ", ".join(s.name for s in this.settings.fts.servers)
+        raise Unavailable("no FTS server", named, "none of them can be used now", "the next pass asks again")
+    again.resume(this, home.folders, servers, STATES, home.rules.by_match)
+    _consume(this, home, servers, most)
+
+
+def _consume(this: Pass, home: Home, servers: Servers, most: int) -> None:
+    dice, left = new_dice(), most or None
+    for batch in _due(this, home, clock.now()):
+        room = pressure.room(this)
+        if room <= 0:
+            this.log(f"{this.settings.migrate.max_open_jobs} jobs are open: nothing more is submitted now")
+            return
+        if not this.goes():
+            return
+        done = _take(this, home, servers, dice, batch[: min(room, BATCH if left is None else left)])
+        if left is not None:
+            left -= done
+            if left <= 0:
+                return
+
+
+def _due(this: Pass, home: Home, now: datetime) -> Iterator[list[str]]:
+    """Names of lists in TODO whose time has come, oldest first, in batches; those that wait don't stand in the others' way."""
+    due: list[str] = []
+    names_ = iter([name for name in home.folders.names(at.TODO) if name != "ListOfLFNs"])
+    while part := list(islice(names_, LOOK_AHEAD)):
+        rows = recover.adopt(this, home, part)
+        due += [name for name in part if name in rows and _is_due(rows[name], now)]
+        while len(due) >= BATCH:
+            yield due[:BATCH]
+            due = due[BATCH:]
+    if due:
+        yield due
+
+
+def _is_due(row: ListRow, now: datetime) -> bool:
+    if row.state == lists.DONE:
+        return True  # put back by hand
+    return row.state == lists.TODO and (row.next_try is None or row.next_try <= now)
+
+
+def _take(this: Pass, home: Home, servers: Servers, dice: Random, wanted: Sequence[str]) -> int:
+    """Claims, plans, books, moves and submits these lists. Gives how many were taken."""
+    with this.ledger.read() as connection:
+        rows = lists.by_names(connection, "migrate", home.id, wanted)
+    granted = this.leases.claim([row.resource for row in rows.values()])
+    try:
+        with this.ledger.read() as connection:  # again, now that they are ours
+            mine = lists.by_ids(connection, [row.id for row in rows.values() if row.resource in granted])
+            installation = installation_id(connection)
+        now = clock.now()
+        contents = [
+            (row, content)
+            for row in mine.values()
+            if _is_due(row, now)
+            and pressure.rule_has_room(this, home, row, now)
+            and (content := _read(this, home, row)) is not None
+        ]
+        if not contents:
+            return 0
+        with this.ledger.read() as connection:
+            plans = plan.plan_lists(connection, contents, done=OKAY, going=frozenset((TODO, DOING)), lfn_of=home.rules.lfn)
+        plan.look_at_sources(plans, this.settings, check=this.settings.migrate.check_source)
+        return _book_and_send(this, home, servers, dice, plans, installation)
+    finally:
+        this.leases.release(list(granted))
+
+
+def _read(this: Pass, home: Home, row: ListRow) -> ListFile | None:
+    try:
+        return listfile.read(home.folders.path(at.TODO, row.name))
+    except FileNotFoundError:
+        return None
+    except ListUnreadable as problem:
+        recover.set_aside(this, home, row.name, str(problem))
+        return None
+
+
+def _book_and_send(this: Pass, home: Home, servers: Servers, dice: Random, plans: list[ListPlan], installation: str) -> int:
+    now = clock.now()
+    _put_off(this, [p for p in plans if p.wait is not None], now)
+    orders = []
+    for one in plans:
+        if one.wait is None:
+            server = choose(servers.up, dice)
+            first = one.files[0].pair if one.files else None
+            orders.append(submit.Order(one, server, home.rules.match_of(first) if first else None))
+    if not orders:
+        return 0
+    try:
+        intents = this.ledger.transact(lambda c: submit.book(c, orders, STATES, installation=installation, by=this.by, at=now))
+    except Stale as problem:
+        this.log(f"{problem}; left to it")
+        return 0
+    _tell(this, orders)
+    with this.ledger.read() as connection:
+        rows = lists.by_ids(connection, [o.plan.row.id for o in orders])
+    home.project(this, list(rows.values()))
+    finished = [row for row in rows.values() if row.state == lists.SETTLING]
+    this.ledger.transact(lambda c: again.conclude(c, finished, clock.now()))
+    again.send_all(this, home.folders, intents, servers, STATES, home.rules.by_match)
+    return len(orders)
+
+
+def _put_off(this: Pass, plans: list[ListPlan], now: datetime) -> None:
+    until = now + timedelta(seconds=min(600, this.settings.migrate.retry_seconds))
+    for one in plans:
+        why = one.wait or ""
+        this.ledger.transact(lambda c, row=one.row, why=why: lists.wait(c, row, until, why))  # type: ignore[misc]
+        this.problem(
+            "source storage in trouble",
+            one.row.name,
+            why=why,
+            left="its files stay in TODO, no attempt is counted",
+            next=f"tried again after {clock.local(until)}",
+            failed=False,
+        )
+
+
+def _tell(this: Pass, orders: Sequence[submit.Order]) -> None:
+    for order in orders:
+        one = order.plan
+        this.moved(TODO, DOING, len(one.of(plan.GO)))
+        this.moved(TODO, MISSING, len(one.of(plan.MISSING)))
+        this.moved(TODO, BAD, len(one.of(plan.BAD)))
+        for planned in one.of(plan.MISSING) + one.of(plan.BAD):
+            folder = at.MISSING if planned.act == plan.MISSING else at.BAD
+            this.problem(
+                "missing at the source" if planned.act == plan.MISSING else "bad line",
+                names.shown(planned.name),
+                why=planned.reason or "",
+                left=f"kept in {folder}/{one.row.name}; the other files go on",
+                next="put it right, then move that file to TODO",
+            )
+        for lfn, why in one.told:
+            this.problem(
+                "not moved twice",
+                names.shown(lfn),
+                why=f"{why}",
+                left=f"its line in {one.row.name} is dropped, the file itself is accounted for",
+                next=f"nothing; dm-trace {names.shown(lfn)} shows its life",
+                failed=False,
+            )
+
+
+def tell_away(this: Pass, servers: Servers) -> None:
+    """Servers that can't be used now: said, and the others work."""
+    for name, why in servers.away.items():
+        this.problem(
+            "FTS server away",
+            name,
+            why=why,
+            left="its jobs stay as they are",
+            next="it is asked again at each pass",
+            failed=False,
+        )
+    for name, why in servers.refused.items():
+        this.problem(
+            "no credentials for an FTS server",
+            name,
+            why=why,
+            left="its jobs stay as they are",
+            next="renew the proxy or token",
+            failed=False,
+        )
+    sightings.servers(this.ledger, this.report.pipeline, servers.up, {**servers.away, **servers.refused})
+
+
+def _dry(this: Pass, home: Home, most: int) -> None:
+    listed = [n for part in _due(this, home, clock.now()) for n in part]
+    for name in listed[: most or None]:
+        try:
+            found = listfile.read(home.folders.path(at.TODO, name))
+        except (ListUnreadable, FileNotFoundError) as problem:
+            this.plan(f"would set {name} aside: it {problem}")
+            continue
+        this.plan(f"would submit {name}: {len(found.pairs)} files, {len(found.bad)} bad lines")

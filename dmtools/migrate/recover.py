@@ -1,0 +1,212 @@
+"""Mends what a killed pass, or a hand, left between directories and tables: the rules of who wins, one function each.
+
+The cost grows with open lists, never with history. What is not named here is not guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from dmtools import clock, names
+from dmtools.control.passes import Pass
+from dmtools.ledger import tables
+from dmtools.ledger.journal import add_tally
+from dmtools.migrate.home import Home
+from dmtools.spool import folders as at
+from dmtools.spool import listfile
+from dmtools.spool.listfile import ListUnreadable
+from dmtools.transfers import lists
+from dmtools.transfers.lists import ListRow
+from dmtools.transfers.resume import finish
+
+F = tables.filelist.c
+
+
+def has_open_work(this: Pass, home: Home) -> bool:
+    """Is there any list that isn't done, or a file in TODO?"""
+    query = select(F.id).where(F.pipeline == "migrate", F.state.in_(lists.OPEN), F.home == home.id).limit(1)
+    with this.ledger.read() as connection:
+        if connection.execute(query).first() is not None:
+            return True
+    return any(name != "ListOfLFNs" for name in home.folders.names(at.TODO))
+
+
+def mend(this: Pass, home: Home) -> None:
+    """All rules, for the lists of this HOME."""
+    adopt(this, home)
+    with this.ledger.read() as connection:
+        rows = lists.by_state(connection, "migrate", home.id, lists.OPEN)
+    todo, doing = set(home.folders.names(at.TODO)), set(home.folders.names(at.DOING))
+    _finish_settling(this, home, [row for row in rows if row.state == lists.SETTLING])
+    _finish_cut(this, home, [row for row in rows if row.state == lists.CUT])
+    _put_back(this, home, [row for row in rows if _misplaced(row, todo, doing)])
+    _without_intent(this, home, sorted(doing - {row.name for row in rows if row.state in (lists.DOING, lists.SETTLING)}))
+
+
+def adopt(this: Pass, home: Home, found: Sequence[str] | None = None) -> dict[str, ListRow]:
+    """A list file in TODO that no row knows was put there by hand: it gets its row. Gives the rows of all names."""
+    if found is None:
+        found = [name for name in home.folders.names(at.TODO) if name != "ListOfLFNs"]
+    rows: dict[str, ListRow] = {}
+    for part in lists.chunks(found):
+        with this.ledger.read() as connection:
+            known = lists.by_names(connection, "migrate", home.id, part)
+        new = [name for name in part if name not in known]
+        for name in new:
+            _adopt(this, home, name)
+        if new:
+            with this.ledger.read() as connection:
+                known |= lists.by_names(connection, "migrate", home.id, new)
+        rows |= known
+    return rows
+
+
+def _adopt(this: Pass, home: Home, name: str) -> None:
+    resource = f"adopt/{home.id}/{names.key(name).hex()}"
+    if not name.isascii() or not name.isprintable() or " " in name:
+        set_aside(this, home, name, "has a name that no list may have; names are printable ASCII without blanks")
+        return
+    if not this.leases.claim([resource]):
+        return
+    try:
+        found = listfile.read(home.folders.path(at.TODO, name))
+        this.ledger.transact(lambda c: _enter(c, home, name, len(found.pairs) + len(found.bad), clock.now()))
+        this.log(f"{name} was put into TODO by hand: {len(found.pairs)} files")
+    except FileNotFoundError:
+        return  # moved meanwhile
+    except ListUnreadable as problem:
+        set_aside(this, home, name, str(problem))
+    finally:
+        this.leases.release([resource])
+
+
+def _enter(connection: Connection, home: Home, name: str, files: int, now: datetime) -> None:
+    if lists.by_names(connection, "migrate", home.id, [name]):
+        return
+    lists.add(
+        connection, [{"pipeline": "migrate", "home": home.id, "name": name, "state": lists.TODO, "since": now, "files": files}]
+    )
+    add_tally(connection, "migrate", {"TODO": (files, 0)})
+
+
+def set_aside(this: Pass, home: Home, name: str, why: str) -> None:
+    """What can't be a list leaves the queue, so that it harms itself alone. A known list is written again from the tables."""
+    path = home.folders.set_aside(at.TODO, name)
+    this.problem(
+        "no list file",
+        f"TODO/{names.printable(name)}",
+        why=f"it {why}",
+        left=f"moved to {path}; the other lists go on",
+        next="look at it; a good list file may be moved to TODO",
+    )
+
+
+def _finish_settling(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
+    """The outcome was booked, the directories did not follow: they do now."""
+    _with_leases(this, rows, lambda mine: finish(this, home.folders, [row.id for row in mine]))
+
+
+def _finish_cut(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
+    """Cut from a master list, or split off a dirty list, but not proved to be there."""
+    for master_id in sorted({row.master_id for row in rows if row.master_id is not None}):
+        with this.ledger.read() as connection:
+            found = connection.execute(select(tables.master.c.name).where(tables.master.c.id == master_id)).scalar()
+        raw = names.decode(str(found)).decode("utf-8", "surrogateescape")
+        resource = f"master/{home.id}/{names.key(raw).hex()}"
+        if this.leases.claim([resource]):
+            try:
+                home.write_cut(this, master_id)
+            finally:
+                this.leases.release([resource])
+    rest = [row for row in rows if row.master_id is None]
+    with this.ledger.read() as connection:
+        parents = lists.by_ids(connection, [row.parent_id for row in rest if row.parent_id is not None])
+    orphans = [row for row in rest if row.parent_id not in parents or parents[row.parent_id].state != lists.SETTLING]
+    _with_leases(this, orphans, lambda mine: _conclude_orphans(this, home, mine))
+
+
+def _conclude_orphans(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
+    from dmtools.transfers.resume import conclude
+
+    home.project(this, rows)
+    this.ledger.transact(lambda c: conclude(c, rows, clock.now()))
+
+
+def _misplaced(row: ListRow, todo: set[str], doing: set[str]) -> bool:
+    """An open list that stands in no directory, in the wrong one, or in both."""
+    if row.state == lists.TODO:
+        return row.name not in todo or row.name in doing
+    return row.state == lists.DOING and (row.name not in doing or row.name in todo)
+
+
+def _put_back(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
+    """The tables win: an open attempt stands in DOING, a waiting list in TODO; a second copy is set aside."""
+
+    def act(mine: Sequence[ListRow]) -> None:
+        for row in mine:
+            _put_back_one(this, home, row)
+
+    _with_leases(this, rows, act)
+
+
+def _put_back_one(this: Pass, home: Home, row: ListRow) -> None:
+    right, wrong = (at.DOING, at.TODO) if row.state == lists.DOING else (at.TODO, at.DOING)
+    here, there = home.folders.has(right, row.name), home.folders.has(wrong, row.name)
+    if here and there:
+        path = home.folders.set_aside(wrong, row.name)
+        this.log(f"{row.name} stood in {right} and in {wrong}; the tables say {right}, the other copy is now {path}")
+    elif not here and row.state == lists.TODO and there and not row.planned:
+        home.folders.transfer(wrong, right, row.name)
+        this.log(f"{row.name} stood in {wrong} without an intent: back to {right}")
+    elif not here and (row.planned or row.master_id is None):
+        home.project(this, [row])
+        this.log(f"{row.name} was not in {right}: written again from the tables")
+    elif not here:
+        _write_from_master(this, home, row)
+
+
+def _write_from_master(this: Pass, home: Home, row: ListRow) -> None:
+    with this.ledger.read() as connection:
+        name = connection.execute(select(tables.master.c.name).where(tables.master.c.id == row.master_id)).scalar()
+    data = home.text_from_master(this, row, str(name))
+    if data is not None:
+        home.folders.put(at.TODO, row.name, data)
+        this.log(f"{row.name} was in no directory: written again from its master list")
+
+
+def _without_intent(this: Pass, home: Home, found: Sequence[str]) -> None:
+    """The seed's rule 1: a list in DOING of which the tables know no attempt goes to TODO."""
+    with this.ledger.read() as connection:
+        rows = lists.by_names(connection, "migrate", home.id, found)
+    for name in found:
+        row = rows.get(name)
+        if row is not None and row.state in (lists.DOING, lists.SETTLING, lists.TODO, lists.CUT):
+            continue  # taken on meanwhile, or put right above
+        if home.folders.has(at.TODO, name):
+            path = home.folders.set_aside(at.DOING, name)
+            this.log(f"{name} stood in DOING without an intent and in TODO: the copy in DOING is now {path}")
+        elif home.folders.path(at.DOING, name).is_dir():
+            path = home.folders.set_aside(at.DOING, name)
+            this.log(f"DOING/{name} is a directory: set aside as {path}")
+        else:
+            home.folders.transfer(at.DOING, at.TODO, name)
+            this.log(f"{name} stood in DOING without an intent: to TODO (rule 1)")
+            this.moved("DOING without intent", "TODO")
+
+
+def _with_leases(this: Pass, rows: Sequence[ListRow], act: Callable[[Sequence[ListRow]], None]) -> None:
+    """Only what no other command has under its hands, read again once it is ours."""
+    for start in range(0, len(rows), 100):
+        part = rows[start : start + 100]
+        granted = this.leases.claim([row.resource for row in part])
+        try:
+            with this.ledger.read() as connection:
+                fresh = lists.by_ids(connection, [row.id for row in part if row.resource in granted])
+            same = [fresh[row.id] for row in part if row.id in fresh and fresh[row.id].state == row.state]
+            if same:
+                act(same)
+        finally:
+            this.leases.release(list(granted))
