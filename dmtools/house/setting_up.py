@@ -108,12 +108,14 @@ def _set_up(talk: Talk, options: argparse.Namespace, without: Sequence[str]) -> 
     if lacking and debian.may_install():
         debian.install(talk, lacking)
         lacking = components.missing({one.group for one in lacking}, without)
-    _refuse_build(lacking, why)
+    build = [one for one in lacking if one.group == "build"]
+    if why and "venv" in [one.name for one in build]:
+        raise Trouble(debian.sentence(build))
     if why:
         venv.make(talk)
     if not fresh:
         venv.begin()
-        venv.fill(talk, wanted)
+        _fill(talk, venv, wanted, build)
     if stamp and stamp.root != str(ROOT):
         talk.did.append(f"moved from {stamp.root}")
         venv.move_here(stamp.root)
@@ -128,11 +130,14 @@ def _set_up(talk: Talk, options: argparse.Namespace, without: Sequence[str]) -> 
     return {"venv": str(venv.place), "python": venv.version(), "commands": len(wrappers.commands(ROOT))}
 
 
-def _refuse_build(lacking: Sequence[components.Component], why: str | None) -> None:
-    # A missing compiler is no matter where M2Crypto is built already; pip's own failure is explained then.
-    venv_module = [one for one in lacking if one.name == "venv"]
-    if venv_module and why:
-        raise Trouble(debian.sentence(venv_module))
+def _fill(talk: Talk, venv: Venv, wanted: list[str], lacking: Sequence[components.Component]) -> None:
+    # A missing compiler is no matter where M2Crypto was built before; so it is named only when that failed.
+    try:
+        venv.fill(talk, wanted)
+    except Trouble as problem:
+        if lacking and problem.code == FAILED:
+            raise Trouble(debian.sentence(lacking)) from None
+        raise
 
 
 @contextmanager
