@@ -49,9 +49,9 @@ class FaultsFile:
         """The first fault that hits one of the subjects and has uses left; one use is counted."""
         with self._lock:
             for key, fault in self._current():
-                if fault.op in ops and any(fault.hits(subject) for subject in subjects):
-                    if fault.times is None or self._spend(key, fault.times):
-                        return fault
+                hit = fault.op in ops and any(fault.hits(subject) for subject in subjects)
+                if hit and (fault.times is None or self._spend(key, fault.times)):
+                    return fault
         return None
 
     def _current(self) -> list[tuple[str, Fault]]:

@@ -10,7 +10,7 @@ from typing import Any
 import bottle
 
 from dmtools import clock
-from dmtools.simulators.fts import changes
+from dmtools.simulators.fts import changes, timers
 from dmtools.simulators.fts.engine import Engine
 from dmtools.simulators.fts.model import (
     BASE_ID,
@@ -30,7 +30,7 @@ _BANNED = "Storage banned"
 def user_of(vo: str, root: bool) -> User:
     """The one user of a server; the delegation id comes from the name, as in the real server."""
     dn = "/DC=local/DC=dm-sim/CN=operator"
-    return User(dn, vo, hashlib.sha1(f"{dn}{vo}".encode()).hexdigest()[:16], root)
+    return User(dn, vo, hashlib.sha1(f"{dn}{vo}".encode(), usedforsecurity=False).hexdigest()[:16], root)
 
 
 class Operator:
@@ -129,7 +129,7 @@ class Operator:
         if row["job_finished"] is None:
             raise Refused(400, "The job is not in a terminal state")
         with self.store.write() as db:
-            changes.archive(self.store, db, row["n"])
+            timers.archive(self.store, db, row["n"])
         return answer({"job_id": job_id})
 
     def hosts(self) -> bytes:

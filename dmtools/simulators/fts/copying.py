@@ -134,7 +134,7 @@ class Copier:
         source, destination = self.place(task.source, "SOURCE"), self.place(task.destination, "DESTINATION")
         if task.strict:
             return self._strict(task, source, destination, control, fault, parked, opened)
-        size = _told("SOURCE", source.size, task.source)
+        size: int = _told("SOURCE", source.size, task.source)
         algorithm, _, expected = task.checksum.partition(":")
         value = self._check_source(task, source, algorithm, expected, control)
         self._clear_destination(task, destination)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from dmtools.simulators.fts import changes
+from dmtools.simulators.fts import changes, timers
 from dmtools.simulators.fts.copying import Canceled, Control, Copier, Stopping, TransferError, recoverable
 from dmtools.simulators.fts.model import Task, now_text
 from dmtools.simulators.fts.store import Store
@@ -89,11 +89,11 @@ class Engine:
             self._wake.clear()
             try:
                 if time.monotonic() - ticked >= _TICK:
-                    changes.timers(self.store, self.pace)
+                    timers.turn(self.store, self.pace)
                     ticked = time.monotonic()
                 self._hand_out()
                 pause = _TICK if changes.live(self.store) else _IDLE
-            except Exception as problem:  # the server must go on: a full disk passes
+            except Exception as problem:  # noqa: BLE001 - the server must go on: a full disk passes
                 print(
                     f"dm-sim: {now_text()} the scheduler could not go on and tries again: {problem}", file=sys.stderr, flush=True
                 )
@@ -118,7 +118,7 @@ class Engine:
         try:
             if not self._stopping.is_set() and changes.started(self.store, task):
                 self._transfer(task, control)
-        except Exception as problem:  # the tables could not be written: the file is begun again after a restart
+        except Exception as problem:  # noqa: BLE001 - no tables: the file is begun again after a restart
             print(f"dm-sim: {now_text()} file {task.file_id} was left as it was: {problem!r}", file=sys.stderr, flush=True)
         finally:
             with self._lock:

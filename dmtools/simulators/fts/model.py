@@ -17,21 +17,93 @@ QUEUE_TIMEOUT = "Job has been canceled because it stayed in the queue for too lo
 STAGING_TIMEOUT = "SOURCE [110] bring-online timeout has been exceeded"
 ARCHIVE_TIMEOUT = "Transfer has been forced-canceled because it has been in ARCHIVING state beyond its archive timeout"
 
-JOB_KEYS = tuple(
-    """verify_checksum submit_host internal_job_params user_dn dst_file_report job_metadata job_id cred_id overwrite_flag retry
-    source_se vo_name job_finished retry_delay dest_se reason copy_pin_lifetime os_project_id source_spacetoken job_state
-    submit_time bring_online job_type priority archive_timeout destination_spacetoken cancel_job max_time_in_queue
-    target_qos""".split()
+JOB_KEYS = (
+    "verify_checksum",
+    "submit_host",
+    "internal_job_params",
+    "user_dn",
+    "dst_file_report",
+    "job_metadata",
+    "job_id",
+    "cred_id",
+    "overwrite_flag",
+    "retry",
+    "source_se",
+    "vo_name",
+    "job_finished",
+    "retry_delay",
+    "dest_se",
+    "reason",
+    "copy_pin_lifetime",
+    "os_project_id",
+    "source_spacetoken",
+    "job_state",
+    "submit_time",
+    "bring_online",
+    "job_type",
+    "priority",
+    "archive_timeout",
+    "destination_spacetoken",
+    "cancel_job",
+    "max_time_in_queue",
+    "target_qos",
 )
-FILE_KEYS = tuple(
-    """file_index transfer_host finish_time throughput bringonline_token job_id source_surl start_time retry log_file
-    dest_surl_uuid dest_surl archive_start_time user_filesize activity log_debug vo_name staging_host archive_finish_time
-    file_metadata scitag recoverable source_se reason internal_file_params staging_metadata src_token_id dest_se filesize
-    pid archive_metadata dst_token_id file_id priority checksum staging_start staging_finished file_state_initial hashed_id
-    file_state tx_duration selection_strategy""".split()
+FILE_KEYS = (
+    "file_index",
+    "transfer_host",
+    "finish_time",
+    "throughput",
+    "bringonline_token",
+    "job_id",
+    "source_surl",
+    "start_time",
+    "retry",
+    "log_file",
+    "dest_surl_uuid",
+    "dest_surl",
+    "archive_start_time",
+    "user_filesize",
+    "activity",
+    "log_debug",
+    "vo_name",
+    "staging_host",
+    "archive_finish_time",
+    "file_metadata",
+    "scitag",
+    "recoverable",
+    "source_se",
+    "reason",
+    "internal_file_params",
+    "staging_metadata",
+    "src_token_id",
+    "dest_se",
+    "filesize",
+    "pid",
+    "archive_metadata",
+    "dst_token_id",
+    "file_id",
+    "priority",
+    "checksum",
+    "staging_start",
+    "staging_finished",
+    "file_state_initial",
+    "hashed_id",
+    "file_state",
+    "tx_duration",
+    "selection_strategy",
 )
 NOT_IN_ARCHIVED_JOB = ("retry_delay", "os_project_id")
-NOT_IN_ARCHIVED_FILE = "activity vo_name priority recoverable dest_surl_uuid hashed_id log_file src_token_id dst_token_id".split()
+NOT_IN_ARCHIVED_FILE = (
+    "activity",
+    "vo_name",
+    "priority",
+    "recoverable",
+    "dest_surl_uuid",
+    "hashed_id",
+    "log_file",
+    "src_token_id",
+    "dst_token_id",
+)
 _FILE_CONSTANTS = {
     "bringonline_token": "NULL",
     "log_file": "NULL",

@@ -44,7 +44,7 @@ class Place(Protocol):
         """Removes the file if it is there (and still the one with this identity)."""
 
     def make_parents(self, url: str) -> None:
-        """mkdir -p of the directory that the file goes to."""
+        """Makes, as mkdir -p,  the directory that the file goes to."""
 
     def read(self, url: str) -> Iterator[memoryview]:
         """The file's bytes, block by block."""

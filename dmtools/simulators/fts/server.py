@@ -120,23 +120,23 @@ class _OneLine:
         return re.sub(rb"^([A-Z]+ )/{2,}", rb"\1/", line)
 
 
-class _Request(http_server.HTTPRequest):  # type: ignore[misc]
+class _Request(http_server.HTTPRequest):
     def read_request_line(self) -> bool:
         lines = self.rfile
         self.rfile = _OneLine(lines)
         try:
-            return bool(super().read_request_line())
+            return bool(super().read_request_line())  # type: ignore[no-untyped-call]
         finally:
             self.rfile = lines
 
 
-class _Connection(http_server.HTTPConnection):  # type: ignore[misc]
+class _Connection(http_server.HTTPConnection):
     RequestHandlerClass = _Request
 
 
-class _Gateway(wsgi.Gateway_10):  # type: ignore[misc]
-    def get_environ(self) -> dict[str, Any]:
-        environ: dict[str, Any] = super().get_environ()
+class _Gateway(wsgi.Gateway_10):
+    def get_environ(self) -> Any:
+        environ: Any = super().get_environ()  # type: ignore[no-untyped-call]
         environ["dm.gateway"] = self
         return environ
 
@@ -160,7 +160,7 @@ class _Gateway(wsgi.Gateway_10):  # type: ignore[misc]
 _SILENT: list[Any] = []
 
 
-class _Http(wsgi.Server):  # type: ignore[misc]
+class _Http(wsgi.Server):
     ConnectionClass = _Connection
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -146,10 +146,8 @@ def _pairs(
         "retry": 0,
     }
     rows = []
-    for source in sources:
-        source, source_se = _surl(source)
-        for destination in destinations:
-            destination, dest_se = _surl(destination)
+    for source, source_se in map(_surl, sources):
+        for destination, dest_se in map(_surl, destinations):
             row = dict(tags, source_surl=source, dest_surl=destination, source_se=source_se, dest_se=dest_se)
             for key, width in _WIDTHS.items():
                 if row[key] is not None and len(row[key]) > width:

@@ -71,7 +71,8 @@ class XRootD:
         """`xrdcp URL -`: its standard output."""
         with _start("xrdcp", "-s", url, "-") as process:
             try:
-                assert process.stdout and process.stderr
+                assert process.stdout
+                assert process.stderr
                 while block := process.stdout.read(BLOCK):
                     yield memoryview(block)
                 said = process.stderr.read().decode("utf-8", "replace")
