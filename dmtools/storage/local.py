@@ -94,6 +94,8 @@ def _adler32(handle: int, size: int, pulse: Pulse) -> tuple[int, int]:
             value = sums.adler32(view[:count], value)
             length += count
             pulse.beat()
+            if length > size:  # it grows; following it might never end
+                break
     return value, length
 
 

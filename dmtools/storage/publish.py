@@ -159,7 +159,7 @@ def copy_file(source: bytes, target: bytes, wanted: str | None, overwrite: bool,
         before = os.fstat(reader)
 
         def fill(writer: int) -> Copied:
-            copied = pump(reader, writer, source, target, pulse)
+            copied = pump(reader, writer, source, target, before.st_size, pulse)
             refuse_changed(reader, source, before, copied.size)
             if wanted is not None and copied.checksum != wanted:
                 raise StorageError(
@@ -261,14 +261,17 @@ def _publish(temporary: bytes, target: bytes, overwrite: bool) -> None:
         rename_new(temporary, target)
 
 
-def pump(reader: int, writer: int, source: bytes, target: bytes, pulse: Pulse | None = None) -> Copied:
-    """All bytes from one handle to the other in one read, adler32 on the way; the disk starts to write at once."""
+def pump(reader: int, writer: int, source: bytes, target: bytes, most: int, pulse: Pulse | None = None) -> Copied:
+    """All bytes from one handle to the other in one read, adler32 on the way; the disk starts to write at once.
+
+    It stops when more than `most` bytes came: following a file that grows might never end.
+    """
     value, length, started = 1, 0, 0
     with mmap.mmap(-1, BLOCK) as block, memoryview(block) as view:
         while True:
             with _acting(source, "read"):
                 count = os.readv(reader, [block])
-            if not count:
+            if not count or length > most:
                 return Copied(length, sums.text(value))
             with view[:count] as piece, _acting(target, "written"):
                 value = sums.adler32(piece, value)

@@ -148,7 +148,7 @@ def _fetch(store: XRootDStore, source: str, destination: str, wanted: str | None
         with streamed(argv, seconds, environment(store.settings, seconds)) as (reader, finish):
             with contextlib.suppress(OSError):
                 fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 1 << 20)
-            copied = pump(reader, writer, origin.full(), target)
+            copied = pump(reader, writer, origin.full(), target, found.size)
             done = finish()
         if done.code != 0:
             raise error_of(done, source, "read", origin.texts(), seconds)
