@@ -23,9 +23,10 @@ class Problem:
     next: str
     failed: bool = True
 
-    def sentence(self) -> str:
-        """All of it in one line for people."""
-        return one_line(f"{self.what}: {self.subject}: {self.why}; {self.left}; {self.next}")
+    def sentence(self, command: str = "") -> str:
+        """All of it in one line for people; a subject that is the command itself is not said twice."""
+        subject = f" {self.subject}:" if self.subject not in ("", command) else ""
+        return one_line(f"{self.what}:{subject} {self.why}; {self.left}; {self.next}")
 
     def record(self) -> dict[str, str]:
         """The five words of the JSON contract."""

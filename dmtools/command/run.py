@@ -7,7 +7,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -122,6 +122,28 @@ class Context:
 PATH = click.Path(path_type=Path)
 
 
+class Command(click.Command):
+    """Wrong use is told as click tells it; with --json, stdout gets its object all the same."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        """Runs the command and ends the process."""
+        words = sys.argv[1:] if args is None else list(args)
+        try:
+            code = super().main(words, *rest, **{**extra, "standalone_mode": False})
+        except click.ClickException as problem:
+            problem.show()
+            if "--json" in words:
+                pipeline, _, component = (self.name or "").partition("-")
+                report = Report(pipeline, component, os.urandom(6).hex(), state="failed")
+                text = problem.format_message()
+                report.problem("refused", self.name or "", why=text, left="nothing was changed", next=f"see {self.name} --help")
+                print_json(report.record())
+            sys.exit(problem.exit_code)
+        except click.Abort:
+            sys.exit(130)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
 def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command, contract section 2."""
     options = (
@@ -159,7 +181,7 @@ def tool(
 
         epilog = f"\b\nExample:\n  {example}" + (f"\n\b\nCron:\n  {cron}" if cron else "")
         settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-        return click.command(name, epilog=epilog, context_settings=settings)(shared_options(call))
+        return click.command(name, cls=Command, epilog=epilog, context_settings=settings)(shared_options(call))
 
     return decorate
 
@@ -260,7 +282,7 @@ def _print(context: Context) -> None:
     elif context.answer is None and not context.quiet and (context.verbose or sys.stdout.isatty() or context.dry_run):
         click.echo(report.summary())
     for error in report.errors:
-        click.echo(f"{context.name}: {error.sentence()}", err=True)
+        click.echo(f"{context.name}: {error.sentence(context.name)}", err=True)
     sys.stdout.flush()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from dmtools import clock
-from dmtools.control import holds
+from dmtools.control import holds, sightings
 from dmtools.control.entry import Pipeline
 from dmtools.control.holds import Hold
 from dmtools.ledger import tables
@@ -106,5 +106,14 @@ def of(connection: Connection, entry: Pipeline, found: list[Hold], at: datetime)
         "oldest": {state: max(0, round((at - since[state]).total_seconds())) for state in busy if state in since},
         "rate": {"files_per_hour": flow[0], "bytes_per_hour": flow[1]},
         "eta": clock.iso(eta),
+        "left": left,
+        "bad": list(entry.bad),
         "components": components(connection, entry, found),
+        "seen": seen(connection, entry),
     }
+
+
+def seen(connection: Connection, entry: Pipeline) -> list[dict[str, Any]]:
+    """What the passes last saw of the world around them: servers that are away, and the like."""
+    rows = sightings.read(connection, entry.name, "")
+    return [{"name": name, "since": clock.iso(since), "what": what} for name, (since, what) in sorted(rows.items())]

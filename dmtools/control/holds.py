@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from dmtools import clock
+from dmtools.command.report import one_line
 from dmtools.ledger import tables
 from dmtools.settings import Settings
 
@@ -51,15 +54,12 @@ class Hold:
         """For people: `halt by anna since 2026-11-24 12:00 CET until ...: reason`."""
         until = f" until {clock.local(self.until)}" if self.until else ""
         since = clock.local(self.since)
-        return f"{self.state} of {self.scope} by {self.by} since {since}{until}: {self.reason or 'no reason given'}"
+        return one_line(f"{self.state} of {self.scope} by {self.by} since {since}{until}: {self.reason or 'no reason given'}")
 
 
 def open_holds(connection: Connection, settings: Settings, at: datetime) -> list[Hold]:
     """Every hold in force at the instant: rows that are neither cleared nor over, and the calendar's."""
-    table = tables.hold
-    over = or_(table.c.until.is_(None), table.c.until > at)
-    rows = connection.execute(select(table).where(table.c.cleared_at.is_(None), over).order_by(table.c.id))
-    found = [Hold(r.scope, r.state, r.kind, r.by, r.reason, r.since, r.until, r.id) for r in rows]
+    found = [hold for hold in uncleared(connection) if hold.until is None or hold.until > at]
     for outage in settings.control.calendar:
         start, end = clock.parse(outage.start), clock.parse(outage.end)
         if start <= at < end:
@@ -72,17 +72,23 @@ def in_force(holds: list[Hold], pipeline: str, component: str | None = None) -> 
     return max((h.state for h in holds if h.covers(pipeline, component)), key=RANK.__getitem__, default="run")
 
 
-def place(
-    connection: Connection, scope: str, state: str, *, kind: str, by: str, reason: str, until: datetime | None, at: datetime
-) -> None:
+def place(connection: Connection, hold: Hold) -> None:
     """Places a hold; one of the same scope and kind that is open is replaced, so words don't pile up."""
-    clear(connection, [scope], kind=kind, by=by, at=at)
-    row = {"scope": scope, "state": state, "kind": kind, "by": by, "reason": reason, "since": at, "until": until}
-    connection.execute(insert(tables.hold), [row])
+    clear(connection, [h for h in uncleared(connection, (hold.kind,)) if h.scope == hold.scope], by=hold.by, at=hold.since)
+    row = {"scope": hold.scope, "state": hold.state, "kind": hold.kind, "by": hold.by, "reason": hold.reason}
+    connection.execute(insert(tables.hold), [{**row, "since": hold.since, "until": hold.until}])
 
 
-def clear(connection: Connection, scopes: list[str], *, kind: str, by: str, at: datetime) -> int:
-    """Ends the open holds of these scopes and this kind. Gives how many."""
+def clear(connection: Connection, ended: list[Hold], *, by: str, at: datetime) -> None:
+    """Ends these holds."""
     table = tables.hold
-    statement = update(table).where(table.c.cleared_at.is_(None), table.c.kind == kind, table.c.scope.in_(scopes))
-    return connection.execute(statement.values(cleared_at=at, cleared_by=by)).rowcount
+    for hold in ended:
+        connection.execute(update(table).where(table.c.id == hold.id).values(cleared_at=at, cleared_by=by))
+
+
+def uncleared(connection: Connection, kinds: Sequence[str] = (PERSON, AUTOMATIC)) -> list[Hold]:
+    """The rows that nobody has ended, whether or not their time is over."""
+    table = tables.hold
+    rows = connection.execute(select(table).where(table.c.cleared_at.is_(None)).order_by(table.c.id))
+    found = [Hold(r.scope, r.state, r.kind, unquote(r.by), r.reason, r.since, r.until, r.id) for r in rows]
+    return [hold for hold in found if hold.kind in kinds]
