@@ -118,8 +118,8 @@ class Comparison:
 
     def _difference(self, here: bytes, there: bytes) -> bytes:
         """What the columns of both disagree about; empty when nothing, as far as both are known."""
-        size, checksum, _ = here.split(b"\0")
-        other_size, other_checksum, _ = there.split(b"\0") if there else (b"", b"", b"")
+        size, checksum, _ = (here or _NO_COLUMNS).split(b"\0")
+        other_size, other_checksum, _ = (there or _NO_COLUMNS).split(b"\0")
         if size and other_size and int(size) != int(other_size):
             self.tally.sizes["different"] += int(other_size)
             return b"size: " + size + b" on storage, " + other_size + b" in the catalogue"
