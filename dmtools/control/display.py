@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from dmtools.control.entry import Trace
+
 _COLOURS = {"run": "green", "drain": "yellow", "halt": "red"}
 
 
@@ -142,3 +144,19 @@ def _components(record: dict[str, Any], at: datetime) -> Table:
             word = Text(row["control"], style=_COLOURS[row["control"]])
             table.add_row(name, word, ago(row["last_success"], at), ago(row["last_start"], at), Text(error))
     return table
+
+
+def trace(one: Trace) -> Iterator[str]:
+    """The life of one thing, line by line."""
+    yield one_line(f"{one.pipeline} {one.kind} {one.subject}: {one.state}")
+    yield one_line(f"why: {one.why}")
+    if one.next:
+        yield one_line(f"do: {one.next}")
+    for name, value in one.facts.items():
+        if value not in (None, "", [], {}):
+            shown = ", ".join(f"{n} {state}" for state, n in value.items()) if isinstance(value, dict) else str(value)
+            yield one_line(f"  {name}: {shown}")
+    for entry in one.history:
+        move = f"{entry.start or ''} -> {entry.end}" if entry.end else "note"
+        by = f" by {entry.by}" if entry.by else ""
+        yield one_line(f"  {clock.local(entry.at)}  {move}{by}{': ' + entry.why if entry.why else ''}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -73,7 +74,9 @@ class Pipeline:
     """The entry of one pipeline in the register (`dmtools.pipelines`).
 
     `open`: states with work left, which the forecast counts; `done`: states whose inflow is the rate; `bad`: states that
-    wait for a person. `oldest(connection, states)` gives when the oldest item of each state came into it.
+    wait for a person. `oldest(connection, states)` gives when the oldest item of each state came into it. `trace`,
+    `search` and `near` name functions (`module:function`, loaded only by dm-trace): what has just this name (an iterable
+    of Trace), what holds it as a part, what looks like it (iterables of Match); each is asked with a Question.
     """
 
     name: str
@@ -84,9 +87,19 @@ class Pipeline:
     bad: tuple[str, ...]
     components: tuple[Component, ...]
     oldest: Callable[[Connection, Sequence[str]], dict[str, datetime]]
-    trace: Callable[[Question], Iterable[Trace]] | None = None
-    search: Callable[[Question], Iterable[Match]] | None = None
+    trace: str = ""
+    search: str = ""
+    near: str = ""
 
     def component_names(self) -> tuple[str, ...]:
         """The names of its components."""
         return tuple(component.name for component in self.components)
+
+    def ask(self, what: str, question: Question) -> Iterable[Any]:
+        """Asks its function `trace`, `search` or `near`; nothing when it has none."""
+        place = getattr(self, what)
+        if not place:
+            return ()
+        module, _, function = place.partition(":")
+        found: Iterable[Any] = getattr(importlib.import_module(module), function)(question)
+        return found

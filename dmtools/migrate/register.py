@@ -42,4 +42,7 @@ PIPELINE = Pipeline(
         Component("compare", "a storage dump against the catalogue: lost and dark files"),
     ),
     oldest=oldest,
+    trace="dmtools.migrate.traces:trace",
+    search="dmtools.migrate.traces:search",
+    near="dmtools.migrate.traces:near",
 )

@@ -1,0 +1,243 @@
+"""The life of a file, a list or a job of the transfer engine: from the journal, and why it doesn't move now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.engine import Row
+
+from dmtools import clock, names
+from dmtools.control import holds, sightings
+from dmtools.control.entry import Entry, Match, Question, Trace
+from dmtools.ledger import tables
+
+T, F, J = tables.transfer.c, tables.filelist.c, tables.ftsjob.c
+FOLDERS = ("TODO", "DOING", "DONE/Okay", "DONE/Bad", "DONE/Missing", "DONE/Dirty")
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a pipeline of the engine calls things: its states, its commands, and what helps against an error class."""
+
+    pipeline: str
+    waiting: str
+    going: str
+    done: str
+    submitter: str
+    poller: str
+    requeue: str
+    advice: Callable[[str], str]
+
+
+def spellings(text: str) -> tuple[str, ...]:
+    """What a person may mean: the raw name, or the name as it stands in list files, encoded already."""
+    encoded = names.encode(text.encode("utf-8", "surrogateescape"))
+    return (encoded,) if encoded == text or not text.isascii() else (encoded, text)
+
+
+def exact(q: Question, words: Words, wanted: Iterable[str]) -> Iterator[Trace]:
+    """Things with just this name: `wanted` are encoded file names, and the text may be a destination, a list or a job."""
+    keys = [names.key(name) for name in {*wanted, *spellings(q.text)}]
+    places = [names.key(text) for text in spellings(q.text)]
+    mine = T.pipeline == words.pipeline
+    for where in ((T.name_key.in_(keys),), (T.place_key.in_(places),)):
+        for row in q.connection.execute(select(tables.transfer).where(mine, *where).order_by(T.id.desc())):
+            yield of_file(q, words, row)
+    last = q.text.rstrip("/").rpartition("/")[2] if q.text.endswith(".txt") else q.text
+    listed = select(tables.filelist).where(F.pipeline == words.pipeline, F.name_key.in_([names.key(s) for s in spellings(last)]))
+    for row in q.connection.execute(listed.order_by(F.id.desc())):
+        yield of_list(q, words, row)
+    if q.text.isascii():
+        for row in q.connection.execute(select(tables.ftsjob).where(J.pipeline == words.pipeline, J.job == q.text.lower())):
+            yield of_job(q, words, row)
+
+
+def by_source(q: Question, words: Words) -> Iterator[Trace]:
+    """The file with this source URL: no index, so it is asked last."""
+    where = (T.pipeline == words.pipeline, T.source.in_(spellings(q.text)))
+    for row in q.connection.execute(select(tables.transfer).where(*where).order_by(T.id.desc()).limit(q.limit)):
+        yield of_file(q, words, row)
+
+
+def search(q: Question, words: Words, limit: int | None = None) -> list[Match]:
+    """Files, lists and jobs whose name holds the text, the newest first."""
+    most, parts = limit or q.limit, spellings(q.text)
+
+    def found(column: Any, pipeline: Any, state: Any, order: Any, kind: str) -> Iterator[Match]:
+        holds_it = or_(*(func.instr(column, part) > 0 for part in parts))
+        query = select(column, state).where(pipeline == words.pipeline, holds_it).order_by(order.desc()).limit(most)
+        return (Match(names.shown(row[0]) if kind != "job" else row[0], kind, row[1]) for row in q.connection.execute(query))
+
+    result = [*found(T.name, T.pipeline, T.state, T.id, "file"), *found(F.name, F.pipeline, F.state, F.id, "list")]
+    return [*result, *found(J.job, J.pipeline, J.state, J.id, "job")][:most]
+
+
+# ---- files ------------------------------------------------------------------------------------------------------------
+
+
+def of_file(q: Question, words: Words, row: Row[Any]) -> Trace:
+    """One file."""
+    listed = _first(q, select(tables.filelist).where(F.id == row.list_id))
+    job = _first(q, select(tables.ftsjob).where(J.id == row.job_id)) if row.job_id else None
+    facts = {
+        "source": row.source,
+        "destination": row.destination,
+        "size": row.size,
+        "checksum": row.checksum,
+        "since": clock.iso(row.since),
+        "list": listed.name if listed else None,
+        "server": job.server if job else None,
+        "job": job.job if job else None,
+        "attempts": row.tries,
+        "failures": row.failures,
+        "error_class": row.error_class,
+        "reason": row.reason,
+        "verified_by": row.verified_by,
+    }
+    if row.state == words.waiting and listed is not None:
+        why, step = waiting(q, words, listed, row.reason)
+    elif row.state == words.going:
+        why, step = going(q, words, job)
+    elif row.state == words.done:
+        why, step = f"it is at the destination, verified by {row.verified_by or 'size and checksum'}", ""
+    else:
+        why = f"{row.error_class}: {row.reason}" if row.error_class else row.reason or "no reason was kept"
+        step = f"{words.advice(row.error_class or 'other')}; then: {words.requeue} --class {row.error_class}"
+    return Trace(names.shown(row.name), words.pipeline, "file", row.state, why, step, facts, journal(q, "file", row.id))
+
+
+def journal(q: Question, kind: str, item: int) -> list[Entry]:
+    """What the journal says of one item, in order."""
+    j = tables.journal.c
+    rows = q.connection.execute(select(tables.journal).where(j.kind == kind, j.item == item).order_by(j.at, j.id))
+    return [Entry(row.at, row.from_state, row.to_state, row.by, row.why) for row in rows]
+
+
+def waiting(q: Question, words: Words, listed: Row[Any], reason: str | None = None) -> tuple[str, str]:
+    """Why a list waits, and what to do: held, no server, backing off, or only its turn."""
+    submitter = f"{words.pipeline}-{words.submitter}"
+    away = sightings.read(q.connection, words.pipeline, "server/")
+    said = [f"it waits in the list {listed.name}"]
+    step = f"nothing: the next pass of {submitter} takes it"
+    if listed.waits_for:
+        said.append(f"for: {listed.waits_for}")
+    elif reason:
+        said.append(f"after: {reason}")
+    if listed.next_try and listed.next_try > q.at:
+        said.append(f"next try {clock.local(listed.next_try)}")
+        step = f"nothing: {submitter} tries it again then"
+    if away and all(f"server/{server.name}" in away for server in q.settings.fts.servers if server.weight > 0):
+        said.append("every server is away: " + servers_away(away))
+        step = f"bring a server back; {submitter} asks again at each pass"
+    return held(q, words.pipeline, words.submitter, said, step)
+
+
+def going(q: Question, words: Words, job: Row[Any] | None) -> tuple[str, str]:
+    """Where a file under way is, and what it waits for."""
+    if job is None:
+        return "it is booked as under way and no job is booked with it", "dm-check"
+    poller = f"{words.pipeline}-{words.poller}"
+    away = sightings.read(q.connection, words.pipeline, f"server/{job.server}")
+    if job.state == "intent":
+        said = [f"its job for {job.server} is written down, not confirmed: {job.reason or 'the answer has not come yet'}"]
+        step = f"nothing: the same job is sent to {job.server} again at the next pass"
+    else:
+        asked = f"last asked {clock.age((q.at - job.polled).total_seconds())} ago" if job.polled else "not asked yet"
+        said = [f"it is in the job {job.job} at {job.server}: {job.fts_state or 'submitted'}, {asked}"]
+        step = f"nothing: {poller} asks {job.server} at its next pass"
+    if away:
+        said.append(servers_away(away))
+        step = f"bring {job.server} back, or, when it never comes back: {words.pipeline}-cancel --abandon {job.server}"
+    return held(q, words.pipeline, words.poller, said, step)
+
+
+def servers_away(away: dict[str, Any]) -> str:
+    """`fts1 is away since 02:10: why`."""
+    return "; ".join(f"{name.partition('/')[2]} is away since {clock.local(since)}: {why}" for name, (since, why) in away.items())
+
+
+def held(q: Question, pipeline: str, component: str, said: list[str], step: str) -> tuple[str, str]:
+    """Adds the holds that keep the component from it: they come before every other reason."""
+    found = [hold for hold in holds.open_holds(q.connection, q.settings, q.at) if hold.covers(pipeline, component)]
+    strongest = max(found, key=lambda hold: holds.RANK[hold.state], default=None)
+    if strongest is None:
+        return "; ".join(said), step
+    end = "wait for its end, or change the calendar" if strongest.kind == holds.CALENDAR else f"dm-command run {strongest.scope}"
+    return "; ".join([f"{pipeline}-{component} is held: {strongest.sentence()}", *said]), end
+
+
+# ---- lists and jobs ---------------------------------------------------------------------------------------------------
+
+
+def of_list(q: Question, words: Words, row: Row[Any]) -> Trace:
+    """One list, with its attempts as its history."""
+    jobs = list(q.connection.execute(select(tables.ftsjob).where(J.list_id == row.id).order_by(J.attempt)))
+    states = select(T.state, func.count()).where(T.list_id == row.id).group_by(T.state)
+    counted = {row[0]: int(row[1]) for row in q.connection.execute(states)}
+    root = q.settings.home / words.pipeline
+    facts = {
+        "since": clock.iso(row.since),
+        "files": row.files,
+        "states": counted or {words.waiting: row.files},
+        "attempt": row.attempt,
+        "server": jobs[-1].server if jobs else None,
+        "job": jobs[-1].job if jobs else None,
+        "next_try": clock.iso(row.next_try),
+        "waits_for": row.waits_for,
+        "places": [folder for folder in FOLDERS if (root / folder / row.name).exists()],
+    }
+    if row.state == "DOING":
+        why, step = going(q, words, jobs[-1] if jobs else None)
+    elif row.state in ("cut", "TODO"):
+        why, step = waiting(q, words, row)
+    else:
+        why, step = f"{row.files} files: " + ", ".join(f"{n} {state}" for state, n in counted.items()), ""
+    return Trace(row.name, words.pipeline, "list", row.state, why, step, facts, [e for job in jobs for e in attempts(job)])
+
+
+def of_job(q: Question, words: Words, row: Row[Any]) -> Trace:
+    """One attempt of a list at a server."""
+    listed = _first(q, select(tables.filelist).where(F.id == row.list_id))
+    facts = {
+        "server": row.server,
+        "list": listed.name if listed else None,
+        "attempt": row.attempt,
+        "files": row.files,
+        "bytes": row.bytes,
+        "submitted": clock.iso(row.submitted),
+        "polled": clock.iso(row.polled),
+        "closed": clock.iso(row.closed),
+        "fts_state": row.fts_state,
+    }
+    if row.closed is not None:
+        why, step = f"it ended as {row.fts_state or row.state}{': ' + row.reason if row.reason else ''}", ""
+    else:
+        why, step = going(q, words, row)
+    return Trace(row.job, words.pipeline, "job", row.state, why, step, facts, list(attempts(row)))
+
+
+def attempts(job: Row[Any]) -> Iterator[Entry]:
+    """The times that a job's row keeps."""
+    where = f"attempt {job.attempt} at {job.server}, job {job.job}"
+    yield Entry(job.since, None, "intent", "", where)
+    if job.submitted:
+        yield Entry(job.submitted, "intent", "submitted", "", where)
+    if job.closed:
+        said = f"{where}: {job.fts_state or ''}{': ' + job.reason if job.reason else ''}"
+        yield Entry(job.closed, "submitted" if job.submitted else "intent", job.state, job.canceled_by or "", said)
+
+
+def _first(q: Question, query: Any) -> Row[Any] | None:
+    return q.connection.execute(query).first()
+
+
+def near(q: Question, words: Words) -> list[Match]:
+    """Names that look like one that was not found: of the same directory, or with the same last part."""
+    from difflib import get_close_matches
+
+    directory, _, last = q.text.rpartition("/")
+    known = {m.subject: m for part in (f"{directory}/", last) if part != "/" for m in search(replace(q, text=part), words, 500)}
+    return [known[name] for name in get_close_matches(q.text, known, n=3)]

@@ -1,0 +1,197 @@
+"""dm-trace for migrate: names by the rules, and lines that have no row yet: in a master list, or in a list that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.engine import Row
+
+from dmtools import clock, names
+from dmtools.control import traces
+from dmtools.control.entry import Entry, Match, Question, Trace
+from dmtools.ledger import tables
+from dmtools.migrate import masters
+from dmtools.migrate.masters import MasterRefused
+from dmtools.migrate.rules import Rules
+from dmtools.migrate.states import DOING, LISTED, OKAY, TODO
+from dmtools.spool.listfile import Pair
+
+F, M = tables.filelist.c, tables.master.c
+
+
+def advice(error_class: str) -> str:
+    """What helps against an error class."""
+    from dmtools.transfers.errors import CLASSES
+
+    return CLASSES[error_class if error_class in CLASSES else "other"].advice
+
+
+WORDS = traces.Words("migrate", TODO, DOING, OKAY, "consumer", "monitor", "migrate-triage", advice)
+
+
+def trace(q: Question) -> Iterator[Trace]:
+    """Everything that has just this name."""
+    wanted = set(_lfns(q))
+    found = False
+    for one in traces.exact(q, WORDS, wanted):
+        found = True
+        yield one
+    if found:
+        return
+    for one in (*_master(q), *(traces.by_source(q, WORDS) if "://" in q.text else ())):
+        found = True
+        yield one
+    if not found:
+        yield from _without_row(q, wanted)
+
+
+def search(q: Question) -> list[Match]:
+    """What holds the text in its name."""
+    return traces.search(q, WORDS)
+
+
+def near(q: Question) -> list[Match]:
+    """What looks like the text."""
+    return traces.near(q, WORDS)
+
+
+def _lfns(q: Question) -> Iterator[str]:
+    """The LFNs that the text may name: itself, or a source or destination URL, or a local path of one."""
+    rules = Rules(q.settings)
+    for text in traces.spellings(q.text):
+        yield text
+        url = text if "://" in text else f"file://{text}"
+        for rule in q.settings.migrate.rules:
+            for base in (rule.source.removesuffix("/"), rule.destination.removesuffix("/")):
+                if url.startswith(f"{base}/"):
+                    yield rules.lfn(Pair(rule.source.removesuffix("/") + url[len(base) :], url))
+
+
+def _home(q: Question) -> str:
+    path = q.settings.home / "run" / "home-id"
+    return path.read_text("ascii").strip() if path.exists() else ""
+
+
+def _master(q: Question) -> Iterator[Trace]:
+    """A master list by its name."""
+    keys = [names.key(text) for text in traces.spellings(q.text.rpartition("/")[2])]
+    for row in q.connection.execute(select(tables.master).where(M.home == _home(q), M.name_key.in_(keys))):
+        facts = {"lfns": row.lfns, "cut": row.cut, "bytes": row.read_bytes, "since": clock.iso(row.since)}
+        why, step = _why_master(q, row)
+        yield Trace(names.shown(row.name), "migrate", "master list", row.state, why, step, facts, [_since(row)])
+
+
+def _since(row: Row[Any]) -> Entry:
+    return Entry(row.since, None, row.state, "migrate-producer", f"{row.cut} of {row.lfns} LFNs are cut")
+
+
+def _why_master(q: Question, row: Row[Any]) -> tuple[str, str]:
+    if row.state == "refused":
+        return f"it {row.reason}", "put it right, or move it away"
+    if row.cut >= row.lfns:
+        return "all its LFNs are cut into list files", ""
+    said = [f"{row.lfns - row.cut} of its {row.lfns} LFNs are not cut yet"]
+    return traces.held(q, "migrate", "producer", said, "nothing: the next pass of migrate-producer goes on")
+
+
+def _without_row(q: Question, wanted: set[str]) -> Iterator[Trace]:
+    """A file that was not submitted yet has no row: it is a line of a master list or of a list in TODO."""
+    for name in sorted(wanted):
+        raw = names.decode(name)
+        if not raw.startswith(b"/") or b"\n" in raw:
+            continue
+        found = _in_masters(q, raw) or _in_lists(q, name)
+        if found:
+            yield found
+            return
+
+
+def _in_masters(q: Question, raw: bytes) -> Trace | None:
+    root = q.settings.home / "migrate" / "TODO" / "ListOfLFNs"
+    for path in (*masters.entries(root), *masters.entries(root / "Done")):
+        try:
+            offset = _find_line(path, raw)
+        except (MasterRefused, OSError):
+            continue
+        if offset is not None:
+            return _listed(q, path, offset, raw)
+    return None
+
+
+def _find_line(path: Path, raw: bytes) -> int | None:
+    """The offset of the line in the list's bytes (unpacked)."""
+    needle = b"\n" + raw + b"\n"
+    stream = masters.open_master(path)
+    try:
+        before, start = b"\n", -1
+        for block in masters.read_blocks(stream, 0):
+            data = before + block
+            if (at := data.find(needle)) >= 0:
+                return start + at + 1
+            before = data[-len(needle) :]
+            start += len(data) - len(before)
+        return start + len(before) - len(raw) if before.endswith(needle[:-1]) else None
+    finally:
+        stream.close()
+
+
+def _listed(q: Question, path: Path, offset: int, raw: bytes) -> Trace:
+    key = names.key(names.encode(path.name.encode("utf-8", "surrogateescape")))
+    row = q.connection.execute(select(tables.master).where(M.home == _home(q), M.name_key == key)).first()
+    subject, facts = names.shown(names.encode(raw)), {"master": path.name, "offset": offset}
+    if row is not None and offset < row.read_bytes:
+        where = (F.pipeline == "migrate", F.master_id == row.id, F.start <= offset, F.start + F.length > offset)
+        listed = q.connection.execute(select(tables.filelist).where(*where)).first()
+        if listed is not None and not listed.planned:
+            return _in_list(q, subject, listed, facts)
+        name = listed.name if listed is not None else "?"
+        said = f"the line was read into the list {name} and left out there: it names a file that another list has, or no file"
+        return Trace(subject, "migrate", "file", "left out", said, f"look at: dm-trace {name}", facts)
+    why, step = (
+        _why_master(q, row)
+        if row is not None
+        else traces.held(
+            q,
+            "migrate",
+            "producer",
+            ["it stands in a master list that no pass has read yet"],
+            "nothing: migrate-producer takes it",
+        )
+    )
+    return Trace(subject, "migrate", "file", LISTED, f"in the master list {path.name}: {why}", step, facts)
+
+
+def _in_lists(q: Question, name: str) -> Trace | None:
+    """A list that a person has put into TODO."""
+    folder = q.settings.home / "migrate" / "TODO"
+    known = select(F.name).where(F.pipeline == "migrate", F.state.in_(("cut", "TODO")), F.master_id.is_not(None))
+    ours = set(q.connection.execute(known).scalars())
+    pairs = []
+    for rule in q.settings.migrate.rules:
+        match = names.encode(rule.match.rstrip("/").encode())
+        if name.startswith(f"{match}/"):
+            pairs.append(f"{rule.source.removesuffix('/')}{name[len(match) :]}  ".encode())
+    for path in sorted(folder.glob("*.txt")) if pairs else ():
+        if path.name in ours or path.name.startswith("."):
+            continue
+        data = b"\n" + path.read_bytes()
+        if any(b"\n" + pair in data for pair in pairs):
+            key = names.key(names.encode(path.name.encode("utf-8", "surrogateescape")))
+            listed = q.connection.execute(select(tables.filelist).where(F.home == _home(q), F.name_key == key)).first()
+            said = (f"it waits in the list {path.name}", "nothing: the next pass of migrate-consumer takes it")
+            why, step = (
+                traces.waiting(q, WORDS, listed)
+                if listed is not None
+                else traces.held(q, "migrate", "consumer", [said[0]], said[1])
+            )
+            return Trace(names.shown(name), "migrate", "file", TODO, why, step, {"list": path.name})
+    return None
+
+
+def _in_list(q: Question, subject: str, listed: Row[Any], facts: dict[str, Any]) -> Trace:
+    why, step = traces.waiting(q, WORDS, listed)
+    history = [Entry(listed.since, None, TODO, "migrate-producer", f"cut into the list {listed.name}")]
+    return Trace(subject, "migrate", "file", TODO, why, step, {**facts, "list": listed.name}, history)
