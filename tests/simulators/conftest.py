@@ -23,8 +23,9 @@ def fts() -> Iterator[Fts]:
 
 
 @pytest.fixture
-def own_fts(home: Path) -> Iterator[Callable[..., Fts]]:
+def own_fts(short_tmp: Path) -> Iterator[Callable[..., Fts]]:
     """`own_fts("--instant")` starts a server in the test's own HOME; it may be killed and started again."""
+    home = make_home(short_tmp / "home")
     servers: list[Fts] = []
 
     def start(*options: object, name: str = "fts1") -> Fts:

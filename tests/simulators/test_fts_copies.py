@@ -77,7 +77,9 @@ def test_a_wrong_source_is_not_copied(fts: Fts, mode: str) -> None:
     assert fts.copies(destination=url(target)) == []
 
 
-@pytest.mark.parametrize("checksum", ["ADLER32:062C0215", "adler32:62c0215", "md5:5d41402abc4b2a76b9719d911017c592", "crc32:3610a686"])
+@pytest.mark.parametrize(
+    "checksum", ["ADLER32:062C0215", "adler32:62c0215", "md5:5d41402abc4b2a76b9719d911017c592", "crc32:3610a686"]
+)
 def test_ways_to_write_a_checksum(fts: Fts, checksum: str) -> None:
     assert fts.copy(fts.source(b"hello"), fts.target(), verify_checksum="both", checksum=checksum)["file_state"] == "FINISHED"
 
@@ -145,7 +147,9 @@ def test_nothing_outside_of_the_root(fts: Fts, tmp_path: Path) -> None:
     outside, inside = tmp_path / "secret", fts.source()
     outside.write_text("secret")
     for source in (outside, "file:///etc/hostname", f"file://{inside.parent}/../../../dmtools.toml"):
-        assert fts.copy(source, fts.target())["reason"].startswith(("SOURCE [13] Permission denied", "SOURCE [22] Invalid argument"))
+        assert fts.copy(source, fts.target())["reason"].startswith(
+            ("SOURCE [13] Permission denied", "SOURCE [22] Invalid argument")
+        )
     link = fts.source()
     link.unlink()
     link.symlink_to(outside)

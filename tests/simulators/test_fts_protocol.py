@@ -10,24 +10,86 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support import wait_until
 from tests.simulators.fts_client import Fts, tool, url
+from tests.support import wait_until
 
 BASE_ID = uuid.UUID("01874efb-4735-4595-bc9c-591aef8240c9")
 # The key sets of answers recorded from a real server.
-JOB = set(
-    """verify_checksum submit_host internal_job_params user_dn dst_file_report job_metadata job_id cred_id overwrite_flag retry
-    source_se vo_name job_finished retry_delay dest_se reason copy_pin_lifetime os_project_id source_spacetoken job_state
-    submit_time bring_online job_type priority archive_timeout destination_spacetoken cancel_job max_time_in_queue
-    target_qos""".split()
-)
-FILE = set(
-    """file_index transfer_host finish_time throughput bringonline_token job_id source_surl start_time retry log_file
-    dest_surl_uuid dest_surl archive_start_time user_filesize activity log_debug vo_name staging_host archive_finish_time
-    file_metadata scitag recoverable source_se reason internal_file_params staging_metadata src_token_id dest_se filesize pid
-    archive_metadata dst_token_id file_id priority checksum staging_start staging_finished file_state_initial hashed_id
-    file_state tx_duration selection_strategy""".split()
-)
+JOB = {
+    "verify_checksum",
+    "submit_host",
+    "internal_job_params",
+    "user_dn",
+    "dst_file_report",
+    "job_metadata",
+    "job_id",
+    "cred_id",
+    "overwrite_flag",
+    "retry",
+    "source_se",
+    "vo_name",
+    "job_finished",
+    "retry_delay",
+    "dest_se",
+    "reason",
+    "copy_pin_lifetime",
+    "os_project_id",
+    "source_spacetoken",
+    "job_state",
+    "submit_time",
+    "bring_online",
+    "job_type",
+    "priority",
+    "archive_timeout",
+    "destination_spacetoken",
+    "cancel_job",
+    "max_time_in_queue",
+    "target_qos",
+}
+FILE = {
+    "file_index",
+    "transfer_host",
+    "finish_time",
+    "throughput",
+    "bringonline_token",
+    "job_id",
+    "source_surl",
+    "start_time",
+    "retry",
+    "log_file",
+    "dest_surl_uuid",
+    "dest_surl",
+    "archive_start_time",
+    "user_filesize",
+    "activity",
+    "log_debug",
+    "vo_name",
+    "staging_host",
+    "archive_finish_time",
+    "file_metadata",
+    "scitag",
+    "recoverable",
+    "source_se",
+    "reason",
+    "internal_file_params",
+    "staging_metadata",
+    "src_token_id",
+    "dest_se",
+    "filesize",
+    "pid",
+    "archive_metadata",
+    "dst_token_id",
+    "file_id",
+    "priority",
+    "checksum",
+    "staging_start",
+    "staging_finished",
+    "file_state_initial",
+    "hashed_id",
+    "file_state",
+    "tx_duration",
+    "selection_strategy",
+}
 FAR = ("https://src.example/a/f1", "https://dst.example/b/f1")
 
 
@@ -71,7 +133,9 @@ def test_a_client_without_tokens_delegates_and_submits(fts: Fts, easy: Any, monk
     assert fts.get(f"/jobs/{job_id}/job_metadata") == {"auth_method": "certificate"}
 
 
-@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic !"}, {"Authorization": "Bearer "}])
+@pytest.mark.parametrize(
+    "header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic !"}, {"Authorization": "Bearer "}]
+)
 @pytest.mark.parametrize("path", ["/", "/jobs", "/sim/copies", "/whoami"])
 def test_only_its_token_is_taken(fts: Fts, header: dict[str, str], path: str) -> None:
     answer = requests.get(fts.url + path, headers=header, timeout=5)
@@ -120,13 +184,25 @@ REFUSED = [
     ({}, "No transfers operations specified"),
     ([], "Expecting a dictionary"),
     ({"files": []}, "No valid pairs available"),
-    ({"files": [{"sources": ["abc"], "destinations": ["https://h/p"]}]}, "Invalid value within the request: Missing scheme (abc)"),
-    ({"files": [{"sources": ["https://h"], "destinations": ["https://h/p"]}]}, "Invalid value within the request: Missing path (https://h)"),
-    ({"files": [{"sources": ["https:///p"], "destinations": ["https://h/p"]}]}, "Invalid value within the request: Missing host (https:///p)"),
+    (
+        {"files": [{"sources": ["abc"], "destinations": ["https://h/p"]}]},
+        "Invalid value within the request: Missing scheme (abc)",
+    ),
+    (
+        {"files": [{"sources": ["https://h"], "destinations": ["https://h/p"]}]},
+        "Invalid value within the request: Missing path (https://h)",
+    ),
+    (
+        {"files": [{"sources": ["https:///p"], "destinations": ["https://h/p"]}]},
+        "Invalid value within the request: Missing host (https:///p)",
+    ),
     ({"files": [{"sources": ["https://h/p"]}]}, "Missing parameter: 'destinations'"),
     ({"files": [{}], "params": {"id_generator": "deterministic"}}, "Need sid for deterministic job id generation"),
     (
-        {"files": [{"sources": ["https://h/p"], "destinations": ["https://h/q"]}], "params": {"overwrite": True, "overwrite_on_retry": True}},
+        {
+            "files": [{"sources": ["https://h/p"], "destinations": ["https://h/q"]}],
+            "params": {"overwrite": True, "overwrite_on_retry": True},
+        },
         "Incompatible overwrite flags used at the same time",
     ),
     (
@@ -168,7 +244,12 @@ def test_bad_json_and_content_type(fts: Fts) -> None:
     wrong = fts.raw("POST", "/jobs", data=b"{}", headers={"Content-Type": "text/plain"})
     assert message(wrong)[2] == "Expecting application/json or application/x-www-form-urlencoded"
     assert message(fts.raw("POST", "/jobs", {"delete": ["https://h/p"]}))[0] == 405
-    assert fts.raw("POST", "/jobs", {"files": [{"sources": ["https://h/" + "p" * 1200], "destinations": ["https://h/p"]}]}).status_code == 500
+    assert (
+        fts.raw(
+            "POST", "/jobs", {"files": [{"sources": ["https://h/" + "p" * 1200], "destinations": ["https://h/p"]}]}
+        ).status_code
+        == 500
+    )
 
 
 def test_what_the_real_server_takes_too(fts: Fts) -> None:
@@ -179,7 +260,14 @@ def test_what_the_real_server_takes_too(fts: Fts) -> None:
 
 @pytest.mark.parametrize(
     ("given", "checksum", "mode"),
-    [(False, None, "n"), (False, "adler32:1", "t"), (True, None, "b"), ("source", None, "s"), ("none", "adler32:1", "n"), (None, None, "n")],
+    [
+        (False, None, "n"),
+        (False, "adler32:1", "t"),
+        (True, None, "b"),
+        ("source", None, "s"),
+        ("none", "adler32:1", "n"),
+        (None, None, "n"),
+    ],
 )
 def test_verify_modes(fts: Fts, given: Any, checksum: str | None, mode: str) -> None:
     job_id = fts.submit(FAR, verify_checksum=given, checksum=checksum)
@@ -193,7 +281,7 @@ def test_status_of_one_of_many_of_none(fts: Fts, easy: Any) -> None:
     many = easy.get_jobs_statuses(context, [one, two, one], list_files=True)
     assert [job["job_id"] for job in many] == [one, two, one]
     assert {job["http_status"] for job in many} == {"200 Ok"}
-    fields = "file_state dest_surl finish_time start_time reason source_surl file_metadata".split()
+    fields = ["file_state", "dest_surl", "finish_time", "start_time", "reason", "source_surl", "file_metadata"]
     assert set(many[0]["files"][0]) == set(fields)
     assert many[0]["files"][0]["file_metadata"] == {"label": "lbl"}
     mixed = fts.raw("GET", f"/jobs/{one},nope?files=file_state,zzz")
@@ -205,7 +293,7 @@ def test_status_of_one_of_many_of_none(fts: Fts, easy: Any) -> None:
     with pytest.raises(easy.exceptions.ClientError) as caught:
         easy.get_jobs_statuses(context, [one, "nope"])
     assert {item["job_id"] for item in json.loads(caught.value.reason)} == {one, "nope"}
-    with pytest.raises(easy.exceptions.ClientError, match='"x" has been found\n.*"y" has been found'):
+    with pytest.raises(easy.exceptions.ClientError, match=r'"x" has been found\n.*"y" has been found'):
         easy.get_jobs_statuses(context, ["x", "y"])
     with pytest.raises(easy.exceptions.NotFound, match="nope"):
         easy.get_job_status(context, "nope")
@@ -232,7 +320,9 @@ def test_lists(fts: Fts, easy: Any) -> None:
 
     assert live in ids()
     assert dead not in ids()
-    assert live in ids(source_se="https://held.example", vo=me["vos"][0], user_dn=me["user_dn"], delegation_id=me["delegation_id"])
+    assert live in ids(
+        source_se="https://held.example", vo=me["vos"][0], user_dn=me["user_dn"], delegation_id=me["delegation_id"]
+    )
     assert live not in ids(source_se="https://other.example")
     assert dead not in ids(state_in=["FAILED"])
     shown = fts.get("/jobs?state_in=FAILED,FINISHED&time_window=1:30")
@@ -292,7 +382,7 @@ def test_bans(fts: Fts, easy: Any) -> None:
     live = held(fts)
     assert live in easy.ban_se(context, "https://held.example")
     assert (fts.job(live)["job_state"], fts.job(live)["files"][0]["reason"]) == ("CANCELED", "Storage banned")
-    with pytest.raises(easy.exceptions.Unauthorized, match="https://held.example is banned"):
+    with pytest.raises(easy.exceptions.Unauthorized, match=r"held\.example is banned"):
         easy.submit(context, easy.new_job([easy.new_transfer("https://held.example/a", "https://held.example/b")]))
     easy.unban_se(context, "https://held.example")
     assert easy.ban_se(context, "https://wait.example", status="wait", allow_submit=True) == []
@@ -318,7 +408,17 @@ def test_archive(fts: Fts) -> None:
     assert fts.raw("GET", f"/jobs/{job_id}").status_code == 404
     old = fts.get(f"/archive/{job_id}")
     assert set(old) == (JOB - {"retry_delay", "os_project_id"}) | {"files"}
-    gone = {"activity", "vo_name", "priority", "recoverable", "dest_surl_uuid", "hashed_id", "log_file", "src_token_id", "dst_token_id"}
+    gone = {
+        "activity",
+        "vo_name",
+        "priority",
+        "recoverable",
+        "dest_surl_uuid",
+        "hashed_id",
+        "log_file",
+        "src_token_id",
+        "dst_token_id",
+    }
     assert set(old["files"][0]) == (FILE - gone) | {"current_failures"}
     assert fts.submit(FAR, **names) == job_id
     assert message(fts.raw("GET", "/archive/nope"))[2] == 'No job with the id "nope" has been found in the archive'
@@ -357,4 +457,5 @@ def test_the_clients_own_tools(fts: Fts) -> None:
     assert "Delegation id: " in tool(fts, "fts-rest-delegate").stdout
     assert "No jobs affected" in tool(fts, "fts-rest-ban", "--storage", "https://x.example").stdout
     assert tool(fts, "fts-rest-ban", "--storage", "https://x.example", "--unban").returncode == 0
-    assert "no longer supported" in (lambda done: done.stdout + done.stderr)(tool(fts, "fts-rest-delete-submit", "https://h.example/f"))
+    deletion = tool(fts, "fts-rest-delete-submit", "https://h.example/f")
+    assert "no longer supported" in deletion.stdout + deletion.stderr

@@ -172,7 +172,8 @@ class Directory:
         directory, name = self._parent(destination)
         with self._open(source) as handle:
             try:
-                os.link(f"/proc/self/fd/{handle}", os.path.join(directory, name), follow_symlinks=True)
+                # A directory's descriptor, though the path is absolute: else Python takes link(), which follows nothing.
+                os.link(f"/proc/self/fd/{handle}", os.path.join(directory, name), src_dir_fd=handle, follow_symlinks=True)
                 return
             except OSError as problem:
                 if problem.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):

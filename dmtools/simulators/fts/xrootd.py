@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dmtools.simulators.fts.places import BLOCK, Writer
 
 _CALL_SECONDS = 60
+_PATIENCE = {"XRD_CONNECTIONWINDOW": "5", "XRD_CONNECTIONRETRY": "1", "XRD_STREAMERRORWINDOW": "5"}  # else it is half an hour
 _ERRORS = (
     (r"\[3011\]|No such file", errno.ENOENT, "No such file or directory"),
     (r"\[3018\]|File exists", errno.EEXIST, "File exists"),
@@ -29,7 +31,7 @@ def _error(text: str) -> OSError:
 
 def _start(*arguments: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(arguments, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
+        return subprocess.Popen(arguments, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=_PATIENCE | os.environ)
     except FileNotFoundError:
         raise OSError(errno.EPROTONOSUPPORT, f"Protocol not supported, {arguments[0]} is not installed") from None
 
