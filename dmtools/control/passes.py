@@ -58,8 +58,13 @@ class Pass:
         self.context.log(text)
 
 
-def one(pipeline: str, component: str, *, example: str, cron: str = "") -> Callable[[Callable[..., None]], click.Command]:
-    """Makes a command of `function(this: Pass, **own options)`: one pass of one component."""
+def one(
+    pipeline: str, component: str, *, example: str, cron: str = "", by_hand: bool = False
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Makes a command of `function(this: Pass, **own options)`: one pass of one component.
+
+    `by_hand`: a person's own act, like canceling; no halt stops it, for a halt is when it is needed.
+    """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
@@ -69,7 +74,7 @@ def one(pipeline: str, component: str, *, example: str, cron: str = "") -> Calla
                 this.ledger.transact(lambda c: heartbeats.begin(c, this.report, clock.now()))
                 context.closers.append(this.leases.close)
             try:
-                if this.goes(new=False):
+                if by_hand or this.goes(new=False):
                     function(this, **options)
             except BaseException:
                 this.report.state = "failed"

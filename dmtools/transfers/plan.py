@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -33,6 +32,7 @@ _KNOWN = (
     T.overwrite,
 )
 GO, MISSING, BAD = "go", "missing", "bad"
+CONFLICT = "another source goes to this destination already"
 
 
 @dataclass
@@ -122,7 +122,7 @@ def _sort_in(
 
 def _conflict(pair: Pair, name: str, other: str) -> Planned:
     key = hashlib.sha256(b"conflict\0" + f"{pair.source}\0{pair.destination}".encode("ascii")).digest()
-    reason = f"another source goes to this destination already: {other}"
+    reason = f"{CONFLICT}: {other}"
     return Planned(pair, name, act=BAD, error_class="invalid", reason=reason, place_key=key)
 
 
@@ -171,7 +171,7 @@ def look_at_sources(plans: Sequence[ListPlan], settings: Settings, *, check: boo
             continue  # srm, gsiftp: FTS itself checks and verifies
         ask = [(plan, planned) for plan, planned in items if check or planned.checksum is None]
         urls = [planned.pair.source for _, planned in ask]
-        looks = store.look_many(urls, checksum=True, deadline=time.monotonic() + seconds)
+        looks = store.look_many(urls, checksum=True, deadline=seconds)
         for (plan, planned), look in zip(ask, looks, strict=True):
             _note_source(plan, planned, look, check)
 

@@ -17,7 +17,7 @@ from dmtools.spool.folders import Folders
 from dmtools.spool.listfile import Pair
 from dmtools.transfers import lists
 from dmtools.transfers.lists import ListRow
-from dmtools.transfers.submit import CLOSED
+from dmtools.transfers.submit import ABANDONED, CLOSED
 
 J, T, M = tables.ftsjob.c, tables.transfer.c, tables.master.c
 _FOLDER = {"TODO": at.TODO, "DOING": at.DOING, "Okay": at.OKAY, "Bad": at.BAD, "Missing": at.MISSING}
@@ -37,7 +37,7 @@ class Content:
 def load(connection: Connection, rows: Sequence[ListRow]) -> list[Content]:
     """Reads what the tables know of these lists: four queries, however many lists."""
     found = {row.id: Content(row) for row in rows}
-    columns = (T.id, T.source, T.destination, T.state, T.list_id, T.job_id, T.error_class, T.reason)
+    columns = (T.id, T.source, T.destination, T.state, T.list_id, T.job_id, T.error_class, T.reason, T.failures, T.overwrite)
     for part in lists.chunks(list(found)):
         for file in connection.execute(select(*columns).where(T.list_id.in_(part)).order_by(T.id)):
             found[file.list_id].files.append(file)
@@ -64,6 +64,8 @@ def write(folders: Folders, contents: Sequence[Content]) -> None:
     for content in contents:
         for folder in (at.DIRTY, at.OKAY, at.BAD, at.MISSING, at.DOING, at.TODO):
             data = text(content, folder)
+            if folder == at.DIRTY and data is not None and is_recorded(folders, content):
+                continue
             if data is not None:
                 put[folder].append((content.row.name, data))
             elif folder != at.DIRTY and not _unplanned(content.row, folder):
@@ -79,10 +81,21 @@ def _unplanned(row: ListRow, folder: str) -> bool:
     return folder == at.TODO and not row.planned
 
 
+def is_recorded(folders: Folders, content: Content) -> bool:
+    """Does DONE/Dirty hold this job's record already? Later its files belong to other jobs, so it is not written again."""
+    try:
+        found = listfile.read(folders.path(at.DIRTY, content.row.name))
+    except (FileNotFoundError, listfile.ListUnreadable):
+        return False
+    return found.notes.get("job") == content.job.job if content.job is not None else False
+
+
 def text(content: Content, folder: str) -> bytes | None:
     """What the tables say a folder holds for this list; None: nothing."""
     if folder == at.DIRTY:
-        return listfile.text([_pair(f) for f in content.dirty], [_origin(content)]) if content.dirty else None
+        if not content.dirty or content.job is None:
+            return None
+        return listfile.text([_pair(f) for f in content.dirty], [_origin(content, job=content.job.job)])
     files = [f for f in content.files if _FOLDER[f.state] == folder]
     if folder == at.DOING and not _is_open(content):
         files = []
@@ -91,15 +104,23 @@ def text(content: Content, folder: str) -> bytes | None:
     notes = [_origin(content)]
     if folder == at.DOING and content.job is not None:
         job = content.job
-        notes = [_origin(content, attempt=job.attempt, server=job.server, sid=job.sid, job=job.job)]
+        notes = [_origin(content, attempt=job.attempt, server=job.server, sid=job.sid, job=job.job, **_before(files))]
+    elif folder == at.TODO:
+        notes = [_origin(content, attempt=content.row.attempt, **_before(files))]
     pairs = [_pair(f) for f in files if f.destination]
     reasons = {_pair(f): f"{f.error_class}: {f.reason}" for f in files if f.reason and folder in (at.BAD, at.MISSING)}
     tail = [line for f in files if not f.destination for line in (f"{f.error_class}: {f.reason}", f"! {f.source}")]
     return listfile.text(pairs, notes, reasons, tail)
 
 
+def _before(files: Sequence[AnyRow]) -> dict[str, Any]:
+    """What earlier attempts left, for tables that are rebuilt: how often at most a file failed, and may it be replaced."""
+    failures = max(f.failures for f in files)
+    return {"failures": failures or None, "overwrite": 1 if any(f.overwrite for f in files) else None}
+
+
 def _is_open(content: Content) -> bool:
-    return content.job is not None and content.job.state != CLOSED and content.row.state == lists.DOING
+    return content.job is not None and content.job.state not in (CLOSED, ABANDONED) and content.row.state == lists.DOING
 
 
 def _origin(content: Content, **intent: Any) -> str:
