@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-import ctypes
+import functools
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
+
+
+@functools.cache
+def _libc() -> Any:
+    import ctypes  # needed by few passes; cron starts many
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _raise(path: Path) -> None:
+    import ctypes
+
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number), str(path))
 
 
 def fsync_dir(directory: Path) -> None:
@@ -25,9 +39,8 @@ def syncfs(directory: Path) -> None:
     """Makes all that was written to the directory's file system durable: one call for many files."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        if _LIBC.syncfs(handle) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(directory))
+        if _libc().syncfs(handle) != 0:
+            _raise(directory)
     finally:
         os.close(handle)
 
@@ -112,9 +125,8 @@ def move(source: Path, target: Path) -> None:
 
 def rename_new(source: Path, target: Path) -> None:
     """Renames, but never over something: raises FileExistsError when the target is there."""
-    if _LIBC.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(target))
+    if _libc().renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) != 0:
+        _raise(target)
 
 
 def remove(path: Path) -> None:

@@ -24,6 +24,7 @@ def upgrade(ledger: Ledger) -> str | None:
     with ledger.write() as connection:
         if not ledger.sqlite:  # its DDL commits at once, so two upgrades must not run side by side
             connection.exec_driver_sql("SELECT GET_LOCK('dmtools-upgrade', 60)")
+            connection.exec_driver_sql("SET default_storage_engine=InnoDB")
         there = inspect(connection).has_table("alembic_version")
         before = schema_version(connection) if there else None
         if before is not None and before > tables.SCHEMA:

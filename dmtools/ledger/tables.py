@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, UniqueConstraint
 from sqlalchemy.schema import SchemaItem
 
@@ -11,12 +9,10 @@ from dmtools.ledger.types import Id, Instant, Key, Name, Word, Words
 
 SCHEMA = "0001"  # the newest migration: what this program reads and writes
 metadata = MetaData()
-_OPTIONS = (("engine", "InnoDB"), ("charset", "utf8mb4"))
-_INNODB: dict[str, Any] = {f"{name}_{key}": value for name in ("mysql", "mariadb") for key, value in _OPTIONS}
 
 
 def _table(name: str, *columns: SchemaItem, autoincrement: bool = False) -> Table:
-    return Table(name, metadata, *columns, sqlite_autoincrement=autoincrement, **_INNODB)
+    return Table(name, metadata, *columns, sqlite_autoincrement=autoincrement)
 
 
 installation = _table(

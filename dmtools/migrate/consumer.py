@@ -18,7 +18,7 @@ from dmtools.control import sightings
 from dmtools.control.passes import Pass
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.schema import installation_id
-from dmtools.migrate import pressure, recover
+from dmtools.migrate import pressure, recover, rewrite
 from dmtools.migrate.home import Home
 from dmtools.migrate.states import BAD, DOING, MISSING, OKAY, STATES, TODO
 from dmtools.spool import folders as at
@@ -40,8 +40,6 @@ def consume(this: Pass, *, most: int) -> None:
     home = Home.of(this)
     if this.dry_run:
         _dry(this, home, most)
-        return
-    if not home.folders.names(at.TODO) and not again.has_intents(this, STATES):
         return
     servers = ask_servers(this.settings)
     tell_away(this, servers)
@@ -144,7 +142,7 @@ def _book_and_send(this: Pass, home: Home, servers: Servers, dice: Random, plans
     _tell(this, orders)
     with this.ledger.read() as connection:
         rows = lists.by_ids(connection, [o.plan.row.id for o in orders])
-    home.project(this, list(rows.values()))
+    rewrite.project_rows(this, home, list(rows.values()))
     finished = [row for row in rows.values() if row.state == lists.SETTLING]
     this.ledger.transact(lambda c: again.conclude(c, finished, clock.now()))
     again.send_all(this, home.folders, intents, servers, STATES, home.rules.by_match)

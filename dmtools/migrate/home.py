@@ -1,27 +1,19 @@
-"""migrate's part of a HOME: its id, folders and rules, and how its directories follow its tables."""
+"""migrate's part of a HOME: its id, its folders, its rules."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select
 
-from dmtools import clock, names
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
-from dmtools.migrate import masters
-from dmtools.migrate.cut import pieces
-from dmtools.migrate.masters import MasterRefused
-from dmtools.migrate.rules import Rules
-from dmtools.spool import folders as at
-from dmtools.spool import listfile
 from dmtools.spool.folders import Folders, home_id
-from dmtools.transfers import lists, project
-from dmtools.transfers.lists import ListRow
 
-F, M = tables.filelist.c, tables.master.c
+if TYPE_CHECKING:
+    from dmtools.migrate.rules import Rules
 
 
 class Home:
@@ -31,7 +23,14 @@ class Home:
         self.id = home
         self.folders = Folders(this.home, "migrate")
         self.masters: Path = self.folders.root / "TODO" / "ListOfLFNs"
-        self.rules = Rules(this.settings)
+        self._settings = this.settings
+
+    @cached_property
+    def rules(self) -> Rules:
+        """[migrate] rules."""
+        from dmtools.migrate.rules import Rules
+
+        return Rules(self._settings)
 
     @classmethod
     def of(cls, this: Pass) -> Home:
@@ -42,69 +41,5 @@ class Home:
         if this.dry_run:
             return cls(this, "")
         with this.ledger.read() as connection:
-            known = list(connection.execute(select(F.home).distinct()).scalars())
+            known = list(connection.execute(select(tables.filelist.c.home).distinct()).scalars())
         return cls(this, home_id(this.home, known if this.ledger.sqlite else ()))
-
-    def project(self, this: Pass, rows: Sequence[ListRow]) -> None:
-        """Directories after tables, for these lists."""
-        with this.ledger.read() as connection:
-            contents = project.load(connection, rows)
-        project.write(self.folders, contents)
-
-    def project_by_names(self, this: Pass, wanted: Sequence[str]) -> None:
-        """The same for lists by name."""
-        if wanted:
-            with this.ledger.read() as connection:
-                rows = lists.by_names(connection, "migrate", self.id, wanted)
-            self.project(this, list(rows.values()))
-
-    def write_cut(self, this: Pass, master_id: int) -> None:
-        """Lists of a master list that were booked but are not proved to be there: written again from its bytes."""
-        where = (F.pipeline == "migrate", F.state == lists.CUT, F.master_id == master_id)
-        with this.ledger.read() as connection:
-            ids = list(connection.execute(select(F.id).where(*where)).scalars())
-            rows = list(lists.by_ids(connection, ids).values())
-            name = connection.execute(select(M.name).where(M.id == master_id)).scalar()
-        if not rows or name is None:
-            return
-        written = [row for row in rows if self._write_again(this, row, str(name))]
-        self.project(this, written)
-        this.ledger.transact(lambda c: _there(c, written))
-        this.log(f"wrote {len(written)} lists again that a killed pass had cut")
-
-    def _write_again(self, this: Pass, row: ListRow, master: str) -> bool:
-        if not row.files or any(self.folders.has(folder, row.name) for folder in (at.TODO, at.DOING)):
-            return True
-        data = self.text_from_master(this, row, master)
-        if data is None:
-            return False
-        self.folders.put(at.TODO, row.name, data)
-        return True
-
-    def text_from_master(self, this: Pass, row: ListRow, master: str) -> bytes | None:
-        """The text of a list from the bytes of its master list, wherever that stands now; None (and told) when it is gone."""
-        raw = names.decode(master).decode("utf-8", "surrogateescape")
-        assert row.start is not None
-        assert row.length is not None
-        for path in (self.masters / raw, self.masters / "Done" / raw):
-            try:
-                lines = masters.lines_of(path, row.start, row.length)
-            except (FileNotFoundError, MasterRefused):
-                continue
-            found = list(pieces(row.start, lines, True, self.rules, max(1, len(lines))))
-            origin = listfile.note(list=row.name, master=master, bytes=f"{row.start}-{row.start + row.length}").encode("ascii")
-            return origin + b"".join(piece.text for piece in found)
-        this.problem(
-            "a list can't be written again",
-            row.name,
-            why=f"the master list {names.shown(master)} from which it was cut is gone or shorter than it was",
-            left=f"its {row.files} files stay booked as TODO",
-            next="put the master list back into ListOfLFNs or ListOfLFNs/Done; the next pass goes on",
-        )
-        return None
-
-
-def _there(connection: Connection, rows: Sequence[ListRow]) -> None:
-    for row in rows:
-        state: dict[str, Any] = {"state": lists.TODO if row.files else lists.DONE, "since": clock.now()}
-        connection.execute(update(tables.filelist).where(F.id == row.id, F.state == lists.CUT).values(state))

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dmtools.command import Unavailable
 from dmtools.control.passes import Pass
-from dmtools.migrate import recover
-from dmtools.migrate.consumer import tell_away
 from dmtools.migrate.home import Home
+from dmtools.migrate.open_work import has_open_work
 from dmtools.migrate.states import STATES
-from dmtools.transfers import poll, resume
-from dmtools.transfers.servers import ask
 
 
 def watch(this: Pass) -> None:
@@ -18,8 +15,16 @@ def watch(this: Pass) -> None:
     if this.dry_run:
         _dry(this, home)
         return
-    if not recover.has_open_work(this, home) and not home.folders.names("DOING"):
-        return
+    if has_open_work(this, home):
+        _watch(this, home)
+
+
+def _watch(this: Pass, home: Home) -> None:
+    from dmtools.migrate import recover
+    from dmtools.migrate.consumer import tell_away
+    from dmtools.transfers import poll, resume
+    from dmtools.transfers.servers import ask
+
     recover.mend(this, home)  # rule 1: in DOING without a record of a job: back to TODO
     with this.ledger.read() as connection:
         wanted = poll.open_servers(connection, "migrate")
@@ -45,6 +50,8 @@ def watch(this: Pass) -> None:
 
 
 def _dry(this: Pass, home: Home) -> None:
+    from dmtools.transfers import poll
+
     with this.ledger.read() as connection:
         wanted = poll.open_servers(connection, "migrate")
     for name in home.folders.names("DOING"):

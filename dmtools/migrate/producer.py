@@ -20,7 +20,7 @@ from dmtools.ledger import tables
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import Move, add_tally, count_moves, record
 from dmtools.ledger.leases import HOST
-from dmtools.migrate import masters
+from dmtools.migrate import masters, rewrite
 from dmtools.migrate.cut import Piece, pieces
 from dmtools.migrate.home import Home
 from dmtools.migrate.masters import MasterRefused, Print, Reader
@@ -77,7 +77,7 @@ def _produce_from(this: Pass, home: Home, path: Path, left: int | None, lfns: in
         return left
     try:
         cutting = _begin(this, home, path)
-        home.write_cut(this, cutting.id)
+        rewrite.write_cut(this, home, cutting.id)
         reader = Reader(path, cutting.before, cutting.trusted)
         try:
             left = _cut_all(this, cutting, reader, left, lfns)
@@ -133,7 +133,7 @@ def _cut(this: Pass, cutting: Cutting, found: list[Piece], after: Print) -> None
     home.folders.put_many(at.TODO, [(name, head(name, master, piece) + piece.text) for name, piece in full])
     bad = sum(len(piece.bad) for _, piece in named)
     if bad:
-        home.project_by_names(this, [name for name, piece in named if piece.bad])
+        rewrite.project_by_names(this, home, [name for name, piece in named if piece.bad])
     this.ledger.transact(lambda c: _there(c, cutting.id, now))
     for name, piece in named[: 20 if bad else 0]:
         for offset, line, why in piece.bad[:5]:
@@ -190,7 +190,14 @@ def _book_bad(connection: Connection, cutting: Cutting, named: list[tuple[str, P
 
 
 def _bad_row(list_id: int, list_name: str, offset: int, text: str, why: str, now: datetime) -> dict[str, Any]:
-    row: dict[str, Any] = {"pipeline": "migrate", "name": text, "name_key": names.key(text), "source": text, "destination": "", "state": BAD}
+    row: dict[str, Any] = {
+        "pipeline": "migrate",
+        "name": text,
+        "name_key": names.key(text),
+        "source": text,
+        "destination": "",
+        "state": BAD,
+    }
     row |= {"place_key": reject_key(list_name, offset, text), "since": now, "list_id": list_id, "error_class": "invalid"}
     return row | {"reason": why, "failures": 0, "tries": 0, "overwrite": 0}
 

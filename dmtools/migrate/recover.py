@@ -14,6 +14,7 @@ from dmtools import clock, names
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
 from dmtools.ledger.journal import add_tally
+from dmtools.migrate import rewrite
 from dmtools.migrate.home import Home
 from dmtools.spool import folders as at
 from dmtools.spool import listfile
@@ -21,17 +22,6 @@ from dmtools.spool.listfile import ListUnreadable
 from dmtools.transfers import lists
 from dmtools.transfers.lists import ListRow
 from dmtools.transfers.resume import finish
-
-F = tables.filelist.c
-
-
-def has_open_work(this: Pass, home: Home) -> bool:
-    """Is there any list that isn't done, or a file in TODO?"""
-    query = select(F.id).where(F.pipeline == "migrate", F.state.in_(lists.OPEN), F.home == home.id).limit(1)
-    with this.ledger.read() as connection:
-        if connection.execute(query).first() is not None:
-            return True
-    return any(name != "ListOfLFNs" for name in home.folders.names(at.TODO))
 
 
 def mend(this: Pass, home: Home) -> None:
@@ -118,7 +108,7 @@ def _finish_cut(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
         resource = f"master/{home.id}/{names.key(raw).hex()}"
         if this.leases.claim([resource]):
             try:
-                home.write_cut(this, master_id)
+                rewrite.write_cut(this, home, master_id)
             finally:
                 this.leases.release([resource])
     rest = [row for row in rows if row.master_id is None]
@@ -131,7 +121,7 @@ def _finish_cut(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
 def _conclude_orphans(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
     from dmtools.transfers.resume import conclude
 
-    home.project(this, rows)
+    rewrite.project_rows(this, home, rows)
     this.ledger.transact(lambda c: conclude(c, rows, clock.now()))
 
 
@@ -162,7 +152,7 @@ def _put_back_one(this: Pass, home: Home, row: ListRow) -> None:
         home.folders.transfer(wrong, right, row.name)
         this.log(f"{row.name} stood in {wrong} without an intent: back to {right}")
     elif not here and (row.planned or row.master_id is None):
-        home.project(this, [row])
+        rewrite.project_rows(this, home, [row])
         this.log(f"{row.name} was not in {right}: written again from the tables")
     elif not here:
         _write_from_master(this, home, row)
@@ -171,7 +161,7 @@ def _put_back_one(this: Pass, home: Home, row: ListRow) -> None:
 def _write_from_master(this: Pass, home: Home, row: ListRow) -> None:
     with this.ledger.read() as connection:
         name = connection.execute(select(tables.master.c.name).where(tables.master.c.id == row.master_id)).scalar()
-    data = home.text_from_master(this, row, str(name))
+    data = rewrite.text_from_master(this, home, row, str(name))
     if data is not None:
         home.folders.put(at.TODO, row.name, data)
         this.log(f"{row.name} was in no directory: written again from its master list")

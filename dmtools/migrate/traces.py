@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,7 @@ def trace(q: Question) -> Iterator[Trace]:
     found = False
     for one in traces.exact(q, WORDS, wanted):
         found = True
-        yield one
+        yield _from_the_start(q, one)
     if found:
         return
     for one in (*_master(q), *(traces.by_source(q, WORDS) if "://" in q.text else ())):
@@ -49,8 +52,48 @@ def trace(q: Question) -> Iterator[Trace]:
 
 
 def search(q: Question) -> list[Match]:
-    """What holds the text in its name."""
-    return traces.search(q, WORDS)
+    """What holds the text in its name; then lines of master lists that have no row yet."""
+    found = traces.search(q, WORDS)
+    known = {match.subject for match in found}
+    for match in _lines_with(q) if len(found) < q.limit else ():
+        if match.subject not in known:
+            known.add(match.subject)
+            found.append(match)
+        if len(found) >= q.limit:
+            break
+    return found
+
+
+def _lines_with(q: Question) -> Iterator[Match]:
+    part = q.text.encode("utf-8", "surrogateescape")
+    for path in masters.entries(q.settings.home / "migrate" / "TODO" / "ListOfLFNs"):
+        try:
+            stream = masters.open_master(path)
+        except (MasterRefused, OSError):
+            continue
+        with stream:
+            for line in stream:
+                if part in line and masters.is_lfn_line(line):
+                    yield Match(names.shown(names.encode(line.rstrip(b"\n"))), "file", LISTED)
+
+
+def _from_the_start(q: Question, one: Trace) -> Trace:
+    """The journal knows a file from its first submission on; that it was cut before stands in its first list's name."""
+    name = one.facts.get("list")
+    if one.kind != "file" or name is None:
+        return one
+    row = q.connection.execute(
+        select(F.name, F.parent_id, F.master_id).where(F.home == _home(q), F.name_key == names.key(name))
+    ).first()
+    while row is not None and row.parent_id is not None:
+        row = q.connection.execute(select(F.name, F.parent_id, F.master_id).where(F.id == row.parent_id)).first()
+    found = re.search(r"-(\d{8}T\d{6}\.\d{6})Z-", row.name) if row is not None and row.master_id is not None else None
+    if row is not None and found and one.history and one.history[0].start is None:
+        master = q.connection.execute(select(M.name).where(M.id == row.master_id)).scalar()
+        at = datetime.strptime(found[1] + "+0000", "%Y%m%dT%H%M%S.%f%z")
+        cut = Entry(at, LISTED, TODO, "migrate-producer", f"cut from {names.shown(str(master))} into the list {row.name}")
+        one.history[:1] = [cut, replace(one.history[0], start=TODO)]
+    return one
 
 
 def near(q: Question) -> list[Match]:

@@ -6,9 +6,7 @@ import json
 import os
 import threading
 import time
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import requests
@@ -16,9 +14,7 @@ from fts3.rest.client import easy
 from fts3.rest.client.exceptions import BadEndpoint, ClientError, FTS3ClientException, NeedDelegation, NotFound, Unauthorized
 from fts3.rest.client.request import Request
 
-BASE_ID = uuid.UUID("01874efb-4735-4595-bc9c-591aef8240c9")  # FTS3's own, under which job ids follow from VO and sid
-BULK = 100  # ids a request: a URL line holds some 215
-TERMINAL = frozenset(("FINISHED", "FAILED", "FINISHEDDIRTY", "CANCELED"))
+from dmtools.transfers.status import BULK, FileStatus, JobStatus
 
 
 class Away(Exception):
@@ -39,32 +35,6 @@ class Duplicate(Exception):
 
 class Unknowable(Exception):
     """The answer was lost or makes no sense: the act may have been done or not."""
-
-
-@dataclass(frozen=True)
-class FileStatus:
-    """One file of a job as the server tells it."""
-
-    source: str
-    destination: str
-    state: str
-    reason: str
-    started: bool
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """One job as the server tells it; state `""`: it doesn't know the job."""
-
-    job: str
-    state: str
-    reason: str
-    files: tuple[FileStatus, ...]
-
-
-def job_id(vo: str, sid: str) -> str:
-    """The id that FTS3 gives to a job with a deterministic sid: known before it is sent."""
-    return str(uuid.uuid5(uuid.uuid5(BASE_ID, vo), sid))
 
 
 class _Session(Request):  # type: ignore[misc]

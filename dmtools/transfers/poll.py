@@ -16,10 +16,11 @@ from dmtools.ledger.journal import States
 from dmtools.ledger.types import AnyRow
 from dmtools.spool.folders import Folders
 from dmtools.transfers import lists, settle, verdict
-from dmtools.transfers.fts import BULK, Away, CredentialsRefused, FtsServer, JobStatus
+from dmtools.transfers.fts import Away, CredentialsRefused, FtsServer
 from dmtools.transfers.resume import finish
 from dmtools.transfers.servers import Servers
 from dmtools.transfers.settle import Ended
+from dmtools.transfers.status import BULK, JobStatus
 from dmtools.transfers.submit import SUBMITTED, Intent
 from dmtools.transfers.verdict import Verdict
 

@@ -123,14 +123,6 @@ def conclude(connection: Connection, rows: Sequence[ListRow], at: datetime) -> N
                 continue  # another pass concluded it: the same result
 
 
-def has_intents(this: Pass, states: States) -> bool:
-    """Is there an attempt of whose submission nothing is known?"""
-    with this.ledger.read() as connection:
-        return (
-            connection.execute(select(J.id).where(J.pipeline == states.pipeline, J.state == INTENT).limit(1)).first() is not None
-        )
-
-
 def resume(this: Pass, folders: Folders, servers: Servers, states: States, rule_of: RuleOf) -> None:
     """Attempts that were booked but of whose submission nothing is known: the same job to the same server again."""
     with this.ledger.read() as connection:

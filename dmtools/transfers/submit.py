@@ -16,6 +16,7 @@ from dmtools.ledger.types import AnyRow
 from dmtools.settings import Rule, Settings
 from dmtools.transfers import lists
 from dmtools.transfers.plan import BAD, GO, MISSING, ListPlan, Planned
+from dmtools.transfers.status import job_id
 
 if TYPE_CHECKING:
     from dmtools.transfers.fts import FtsServer
@@ -88,8 +89,6 @@ def book(
 
 
 def _job_row(order: Order, installation: str, at: datetime) -> dict[str, Any]:
-    from dmtools.transfers.fts import job_id
-
     row, going, attempt = order.plan.row, order.plan.of(GO), order.plan.row.attempt + 1
     sid = make_sid(installation, row.id, attempt, [(p.pair.source, p.pair.destination, p.checksum or "") for p in going])
     found = {"pipeline": row.pipeline, "list_id": row.id, "attempt": attempt, "server": order.server.name, "sid": sid}

@@ -14,7 +14,7 @@ from dmtools.ledger.types import AnyRow
 from dmtools.settings import Settings
 from dmtools.storage import Absent, Look, Present, client_for, scheme_of
 from dmtools.transfers.errors import CLASSES, MAX_FAILURES, ErrorClass, classify
-from dmtools.transfers.fts import TERMINAL, FileStatus, JobStatus
+from dmtools.transfers.status import TERMINAL, FileStatus, JobStatus
 
 T = tables.transfer.c
 FILE_COLUMNS = tuple(
