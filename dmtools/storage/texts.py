@@ -54,6 +54,6 @@ def classify(text: str, names: Iterable[str]) -> tuple[ErrorClass, bool]:
 
 def first_line(text: str) -> str:
     """The line of a tool's output that says what happened, without the end of a traceback or empty lines."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.replace("\0", "").splitlines() if line.strip()]
     telling = [line for line in lines if re.search(r"error|fatal|denied|failed|missing", line, re.IGNORECASE)]
     return " ".join((telling or lines or ["it said nothing"])[0].split())[:500]

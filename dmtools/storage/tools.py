@@ -33,8 +33,9 @@ def environment(settings: Settings, seconds: float) -> dict[str, str]:
     window = str(max(1, min(15, int(seconds / 3))))
     made.update(LC_ALL="C.UTF-8", TZ="UTC", GFAL_PYTHONBIN=made.get("GFAL_PYTHONBIN", SYSTEM_PYTHON))
     made.update(XRD_REQUESTTIMEOUT=whole, XRD_CONNECTIONWINDOW=window, XRD_CONNECTIONRETRY="1", XRD_STREAMERRORWINDOW="0")
-    made.update(XRD_TIMEOUTRESOLUTION="1", XRD_LOGLEVEL="Error")
-    made.pop("XRD_LOGFILE", None)
+    made.update(XRD_TIMEOUTRESOLUTION="1")
+    for chatty in ("XRD_LOGLEVEL", "XRD_LOGFILE", "XRD_LOGMASK"):
+        made.pop(chatty, None)
     return made
 
 

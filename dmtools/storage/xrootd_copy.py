@@ -109,12 +109,12 @@ def _send(
     argv += ["--force"] if overwrite or not direct else []
     seconds = _seconds(size)
     done = call([*argv, *arguments, target.full(path=at)], store.settings, seconds, [] if handle is None else [handle])
-    value = _RESULT.search(done.err)
+    value = _RESULT.search(done.err)  # not printed when the value was given: then it is that one
     try:
-        if done.code != 0 or value is None:
+        if done.code != 0 or (value is None and wanted is None):
             blotted = (*target.texts(), os.fsdecode(at), *(os.fsdecode(part) for part in arguments))
             raise error_of(done, source, f"copied to {shown(destination)}", blotted, seconds)
-        copied = Copied(size, sums.normal(value[1].decode("ascii")))
+        copied = Copied(size, sums.normal(value[1].decode("ascii")) if value else str(wanted))
         if wanted is not None and copied.checksum != wanted:
             raise StorageError(
                 "checksum", f"{shown(source)} was not copied: its checksum is {copied.checksum}, expected {wanted}"
