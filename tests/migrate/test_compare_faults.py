@@ -92,6 +92,7 @@ def test_a_run_at_work_is_not_swept(held: subprocess.Popen[bytes], tmp_path: Pat
     assert held.poll() is None
 
 
+@pytest.mark.needs("strace")
 def test_killed_at_any_write_it_never_mixes_two_results(tmp_path: Path) -> None:
     """A kill at each call of the publication: a summary.json stands only beside the whole lists of its own run."""
     out = tmp_path / "out"
@@ -125,6 +126,7 @@ def test_killed_at_any_write_it_never_mixes_two_results(tmp_path: Path) -> None:
     assert published(out)["dark.txt"] == b"/new\n"
 
 
+@pytest.mark.needs("root")
 @pytest.mark.parametrize("full", ["--tmp", "--out"])
 def test_a_full_disk_is_one_sentence(tmp_path: Path, full: str) -> None:
     """A tmpfs of 1 MiB in a mount namespace of the command's own, so that nothing stays mounted."""

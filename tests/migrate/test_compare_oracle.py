@@ -64,7 +64,7 @@ def joined(rows: list[bytes]) -> bytes:
     return b"".join(row + b"\n" for row in rows)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(many, many, st.booleans())
 def test_names_against_sets(dump: list[bytes], catalogue: list[bytes], newline: bool) -> None:
     data = joined(dump)
@@ -78,7 +78,7 @@ def test_names_against_sets(dump: list[bytes], catalogue: list[bytes], newline: 
     assert bool(tally.told["dump"]) == bool(tally.repeated["dump"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(many, many, st.sampled_from([b"/p", b"pool:x", b"."]))
 def test_encoded_and_prefixed_against_sets(dump: list[bytes], catalogue: list[bytes], prefix: bytes) -> None:
     plain = [raw for raw in dump if not raw.startswith(b"/p")]
@@ -124,7 +124,7 @@ def test_columns_against_an_oracle(files: dict[bytes, Any], order: list[int]) ->
     assert tally.counts["equal"] + tally.counts["different"] == len(both)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.binary(max_size=30).map(lambda raw: raw.replace(b"\n", b"")), max_size=30), many)
 def test_any_bytes_are_read_to_the_end(rubbish: list[bytes], good: list[bytes]) -> None:
     """Every line is a name, a comment, empty, or set aside; nothing else happens."""

@@ -96,7 +96,7 @@ class NameList:
                 for block in self._whole_lines(_unpacked(raw, self.path)):
                     lines = block.count(b"\n")
                     self._look(block)
-                    quick = self._quick(block, lines)
+                    quick = self._quick(block, lines) if self.form.plain else self._quick_columns(block, lines)
                     yield self._slow(block) if quick is None else quick
                     self.lines += lines
             except OSError as problem:
@@ -151,7 +151,7 @@ class NameList:
     def _quick(self, block: bytes, lines: int) -> bytes | None:
         """The block as it is, proved good as a whole; None when its lines must be looked at one by one."""
         form = self.form
-        if not form.plain or (form.percent and b"%" in block) or b"\0" in block:
+        if (form.percent and b"%" in block) or b"\0" in block:
             return None
         if form.strip:
             start, marked = b"\n" + form.strip + b"/", b"\n" + block
@@ -165,6 +165,30 @@ class NameList:
             return None
         self.names += lines
         return block
+
+    def _quick_columns(self, block: bytes, lines: int) -> bytes | None:
+        """The same for lines with columns, where the name is the first or the last of them; None when a line is odd."""
+        separator, count = self.form.separator, len(self.form.columns) - 1
+        if (self._left and self._right) or b"\0" in block:
+            return None
+        if self._left:
+            rows = [line.split(separator, count) for line in block[:-1].split(b"\n")]
+        else:
+            rows = [line.rsplit(separator, count) for line in block[:-1].split(b"\n")]
+        if min(map(len, rows)) != count + 1:
+            return None
+        fields = dict(zip(self.form.columns, zip(*rows, strict=True), strict=True))
+        sizes, checksums, mtimes = (
+            [b"" if value == b"-" else value for value in fields.get(column, ())] for column in ("size", "checksum", "mtime")
+        )
+        if (any(sizes) and not b"".join(sizes).isdigit()) or max(map(len, block.split(b"\n"))) > LONGEST:
+            return None
+        names = self._quick(b"\n".join(fields["name"]) + b"\n", lines)
+        if names is None or not self.form.compared:
+            return names
+        empty = [b""] * lines
+        columns = zip(names[:-1].split(b"\n"), sizes or empty, checksums or empty, mtimes or empty, strict=True)
+        return b"\n".join(map(b"\0".join, columns)) + b"\n"
 
     def _slow(self, block: bytes) -> bytes:
         records: list[bytes] = []
