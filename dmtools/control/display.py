@@ -154,8 +154,8 @@ def trace(one: Trace) -> Iterator[str]:
         yield one_line(f"do: {one.next}")
     for name, value in one.facts.items():
         if value not in (None, "", [], {}):
-            shown = ", ".join(f"{n} {state}" for state, n in value.items()) if isinstance(value, dict) else str(value)
-            yield one_line(f"  {name}: {shown}")
+            parts = [f"{n} {state}" for state, n in value.items()] if isinstance(value, dict) else value
+            yield one_line(f"  {name}: {', '.join(parts) if isinstance(parts, list) else parts}")
     for entry in one.history:
         move = f"{entry.start or ''} -> {entry.end}" if entry.end else "note"
         by = f" by {entry.by}" if entry.by else ""

@@ -42,10 +42,12 @@ def exact(q: Question, words: Words, wanted: Iterable[str]) -> Iterator[Trace]:
     """Things with just this name: `wanted` are encoded file names, and the text may be a destination, a list or a job."""
     keys = [names.key(name) for name in {*wanted, *spellings(q.text)}]
     places = [names.key(text) for text in spellings(q.text)]
-    mine = T.pipeline == words.pipeline
-    for where in ((T.name_key.in_(keys),), (T.place_key.in_(places),)):
-        for row in q.connection.execute(select(tables.transfer).where(mine, *where).order_by(T.id.desc())):
-            yield of_file(q, words, row)
+    mine, seen = T.pipeline == words.pipeline, set[int]()
+    for where in (T.name_key.in_(keys), T.place_key.in_(places)):
+        for row in q.connection.execute(select(tables.transfer).where(mine, where).order_by(T.id.desc())):
+            if row.id not in seen:
+                seen.add(row.id)
+                yield of_file(q, words, row)
     last = q.text.rstrip("/").rpartition("/")[2] if q.text.endswith(".txt") else q.text
     listed = select(tables.filelist).where(F.pipeline == words.pipeline, F.name_key.in_([names.key(s) for s in spellings(last)]))
     for row in q.connection.execute(listed.order_by(F.id.desc())):
