@@ -58,6 +58,12 @@ def test_a_second_start_is_refused(own_fts: Callable[..., Fts]) -> None:
     assert not (home / "run/sim/fts2.json").exists()
 
 
+def test_the_first_ends_when_the_second_can_not_start(own_fts: Callable[..., Fts]) -> None:
+    fts = own_fts(name="fts2")
+    assert "fts2 runs already" in run("dm-sim", "fts", "--port", 0, home=fts.home, timeout=15).gave(75).err
+    assert [file.name for file in (fts.home / "run/sim").glob("*.json")] == ["fts2.json"]
+
+
 def test_wrong_use(home: Path, tmp_path: Path) -> None:
     assert run("dm-sim", "fts", home=tmp_path / "none").gave(75).out == ""
     assert "--root is not there" in run("dm-sim", "fts", "--root", tmp_path / "none", home=home).gave(2).err

@@ -459,3 +459,9 @@ def test_the_clients_own_tools(fts: Fts) -> None:
     assert tool(fts, "fts-rest-ban", "--storage", "https://x.example", "--unban").returncode == 0
     deletion = tool(fts, "fts-rest-delete-submit", "https://h.example/f")
     assert "no longer supported" in deletion.stdout + deletion.stderr
+
+
+def test_a_request_that_is_too_long(fts: Fts) -> None:
+    job_id = fts.submit(FAR)
+    assert fts.raw("GET", "/jobs/" + ",".join([job_id] * 200)).status_code == 200
+    assert fts.raw("GET", "/jobs/" + ",".join([job_id] * 300)).status_code == 414

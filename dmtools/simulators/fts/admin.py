@@ -116,7 +116,7 @@ class Operator:
 
     def archived(self, job_id: str) -> bytes:
         """GET /archive/ID."""
-        row = self.store.job_row(job_id, archived=1)
+        row = self.store.archived_row(job_id)
         if row is None:
             raise Refused(404, f'No job with the id "{job_id}" has been found in the archive')
         shown = {key: value for key, value in job_dict(row).items() if key not in NOT_IN_ARCHIVED_JOB}

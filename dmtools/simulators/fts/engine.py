@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -18,6 +19,7 @@ from dmtools.simulators.fts.store import Store
 
 _THREADS = 400
 _TICK = 0.1
+_GATHER = 0.004  # between two rounds, so that one transaction claims for many copies that ended
 _IDLE = 5.0
 
 
@@ -87,6 +89,7 @@ class Engine:
         ticked = 0.0
         while not self._stopping.is_set():
             self._wake.clear()
+            pause = 1.0
             try:
                 if time.monotonic() - ticked >= _TICK:
                     timers.turn(self.store, self.pace)
@@ -97,8 +100,8 @@ class Engine:
                 print(
                     f"dm-sim: {now_text()} the scheduler could not go on and tries again: {problem}", file=sys.stderr, flush=True
                 )
-                pause = 1.0
             self._wake.wait(pause)
+            self._stopping.wait(_GATHER)
 
     def _hand_out(self) -> None:
         with self._lock:
@@ -160,16 +163,23 @@ class Engine:
                 self._room -= 1
 
 
-def at_once(copier: Copier, overwrite: str | None) -> Any:
+def at_once(copier: Copier, overwrite: str | None) -> Callable[[list[dict[str, Any]]], None]:
     """For `--instant`: a function that links each file of a submission to its destination and settles its row."""
-    made: set[str] = set()
+    parents: dict[str, bytes] = {}
 
     def settle(files: list[dict[str, Any]]) -> None:
+        now = now_text()
         for row in files:
-            now = now_text()
-            row |= {"start_time": now, "finish_time": now, "opened": False, "tx_duration": 0.0, "throughput": 0.0}
+            row |= {
+                "start_time": now,
+                "finish_time": now,
+                "opened": False,
+                "tx_duration": 0.0,
+                "throughput": 0.0,
+                "filesize": None,
+            }
             try:
-                _link(copier, row, overwrite, made)
+                _link(copier, row, overwrite, parents)
             except TransferError as problem:
                 row |= {"file_state": "FAILED", "reason": problem.reason, "recoverable": int(recoverable(problem.reason))}
             else:
@@ -178,25 +188,21 @@ def at_once(copier: Copier, overwrite: str | None) -> Any:
     return settle
 
 
-def _link(copier: Copier, row: dict[str, Any], overwrite: str | None, made: set[str]) -> None:
+def _link(copier: Copier, row: dict[str, Any], overwrite: str | None, parents: dict[str, bytes]) -> None:
     source, destination, directory = row["source_surl"], row["dest_surl"], copier.directory
     if copier.place(source, "SOURCE") is not directory or copier.place(destination, "DESTINATION") is not directory:
-        raise TransferError("GENERAL_FAILURE", 93, "Protocol not supported, --instant knows file:// only")
-    scope = "SOURCE"
+        raise TransferError("GENERAL_FAILURE", errno.EPROTONOSUPPORT, "Protocol not supported, --instant knows file:// only")
+    parent = destination.rpartition("/")[0]
+    scope = "DESTINATION"
     try:
-        row["filesize"] = directory.size(source)
-        scope = "DESTINATION"
-        parent = destination.rpartition("/")[0]
-        if parent not in made:
+        if parent not in parents:
             directory.make_parents(destination)
-            made.add(parent)
+            parents[parent] = directory.real_parent(destination)
         if overwrite == "Y":
             directory.remove(destination)
-        try:
-            directory.link(source, destination)
-            row["opened"] = True
-        except FileExistsError:
-            if not directory.same(source, destination):
-                raise TransferError(scope, 17, "Destination file exists and overwrite is not enabled") from None
+        scope = "SOURCE"
+        row["filesize"], row["opened"] = directory.link(source, destination, parents[parent])
+    except FileExistsError:
+        raise TransferError("DESTINATION", errno.EEXIST, "Destination file exists and overwrite is not enabled") from None
     except OSError as problem:
-        raise TransferError(scope, problem.errno or 5, problem.strerror or str(problem)) from None
+        raise TransferError(scope, problem.errno or errno.EIO, problem.strerror or str(problem)) from None

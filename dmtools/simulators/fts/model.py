@@ -148,6 +148,7 @@ CREATE INDEX IF NOT EXISTS files_queue ON files(priority DESC, file_id) WHERE fi
 CREATE INDEX IF NOT EXISTS files_timers ON files(not_before) WHERE file_state IN ('STAGING','STARTED','ARCHIVING');
 CREATE INDEX IF NOT EXISTS files_held ON files(file_id) WHERE file_state IN ('ON_HOLD','ON_HOLD_STAGING');
 CREATE INDEX IF NOT EXISTS files_running ON files(file_id) WHERE file_state IN ('READY','ACTIVE');
+CREATE INDEX IF NOT EXISTS files_dying ON files(file_id) WHERE file_state='CANCELED' AND finish_time IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS files_destinations ON files(dest_surl_uuid) WHERE dest_surl_uuid IS NOT NULL;
 CREATE TABLE IF NOT EXISTS retries(file_id INTEGER NOT NULL, attempt INTEGER NOT NULL, datetime TEXT NOT NULL,
   reason TEXT NOT NULL, transfer_host TEXT);

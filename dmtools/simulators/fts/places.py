@@ -167,14 +167,23 @@ class Directory:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_TRUNC if replace else os.O_EXCL)
         return LocalWriter(os.open(os.path.join(directory, name), flags, 0o644))
 
-    def link(self, source: str, destination: str) -> None:
-        """Hard-links, or copies where links can't be; for `--instant`."""
-        directory, name = self._parent(destination)
+    def real_parent(self, url: str) -> bytes:
+        """The real directory that a file goes to. Raises OSError(EACCES) when it is outside of the root."""
+        return self._parent(url)[0]
+
+    def link(self, source: str, destination: str, directory: bytes) -> tuple[int, bool]:
+        """Hard-links into a real directory, or copies where links can't be: the file's size, and whether it is new there."""
+        name = os.path.basename(self.path(destination))
         with self._open(source) as handle:
+            found = os.fstat(handle)
             try:
                 # A directory's descriptor, though the path is absolute: else Python takes link(), which follows nothing.
                 os.link(f"/proc/self/fd/{handle}", os.path.join(directory, name), src_dir_fd=handle, follow_symlinks=True)
-                return
+                return found.st_size, True
+            except FileExistsError:
+                if os.path.samestat(found, os.lstat(os.path.join(directory, name))):
+                    return found.st_size, False
+                raise
             except OSError as problem:
                 if problem.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
                     raise
@@ -182,10 +191,7 @@ class Directory:
         for block in self.read(source):
             writer.write(block)
         writer.close()
-
-    def same(self, source: str, destination: str) -> bool:
-        """Whether both names are one file."""
-        return os.path.samefile(self.path(source), self.path(destination))
+        return found.st_size, True
 
     @staticmethod
     def path(url: str) -> bytes:

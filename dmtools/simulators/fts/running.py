@@ -20,6 +20,7 @@ NAMES = ("fts1", "fts2")
 def serve(settings: Settings, names: tuple[str, ...], port: int | None, choices: Choices) -> None:
     """Serves until SIGTERM (exit 143) or SIGINT (130). Raises Unavailable when a name or a port is taken."""
     signals = Signals()
+    sys.setswitchinterval(0.001)  # a request must not wait long for the copying threads
     servers: list[FtsServer] = []
     try:
         for number, name in enumerate(names):

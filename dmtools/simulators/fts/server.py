@@ -24,6 +24,7 @@ from dmtools.simulators.process import Seat
 
 _THREADS = 6
 _IDLE_SECONDS = 120
+_URI_BYTES = 8190  # as Apache's default: 215 job ids or so
 
 
 class Choices(Struct, frozen=True, kw_only=True):
@@ -125,7 +126,12 @@ class _Request(http_server.HTTPRequest):
         lines = self.rfile
         self.rfile = _OneLine(lines)
         try:
-            return bool(super().read_request_line())  # type: ignore[no-untyped-call]
+            if not super().read_request_line():  # type: ignore[no-untyped-call]
+                return False
+            if len(self.uri) > _URI_BYTES:
+                self.simple_response("414 Request-URI Too Long")
+                return False
+            return True
         finally:
             self.rfile = lines
 

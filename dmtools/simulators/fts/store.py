@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import msgspec
 
 from dmtools import clock
 from dmtools.simulators.fts.model import (
-    FILE_COLUMNS,
     FILE_KEYS,
     FLAG_KEYS,
     JOB_KEYS,
@@ -31,11 +31,30 @@ from dmtools.simulators.fts.submission import Submission
 _ANSWERS_KEPT = 50_000
 _JOB_COLUMNS = ", ".join(JOB_KEYS)
 _JOB_INSERT = f"INSERT INTO jobs(first_file, last_file, {_JOB_COLUMNS}) VALUES ({', '.join('?' * (len(JOB_KEYS) + 2))})"
-_INSERTED = (*(key for key in FILE_COLUMNS if key != "file_id"), "archive_until")
-_FILE_INSERT = (
-    f"INSERT INTO files(file_id, job, not_before, link, {', '.join(_INSERTED)}) "
-    f"VALUES (?, ?, 0, ?, {', '.join('?' * len(_INSERTED))})"
+_SUBMITTED = (
+    "file_id",
+    "job",
+    "link",
+    "file_index",
+    "file_state",
+    "priority",
+    "user_filesize",
+    "selection_strategy",
+    "checksum",
+    "file_metadata",
+    "staging_metadata",
+    "archive_metadata",
+    "activity",
+    "scitag",
+    "hashed_id",
+    "retry",
+    "source_surl",
+    "dest_surl",
+    "source_se",
+    "dest_se",
+    "dest_surl_uuid",
 )
+_SETTLED = (*_SUBMITTED, "reason", "filesize", "start_time", "finish_time", "tx_duration", "throughput", "recoverable")
 AtOnce = tuple[Callable[[list[dict[str, Any]]], None], Callable[[sqlite3.Connection, int], None]]
 
 
@@ -53,6 +72,7 @@ class Store:
         highest = self.db.execute("SELECT max(file_id) FROM files").fetchone()[0]
         self._next_file = (highest or 8_000_000_000 + time.time_ns() % 1_000_000_000) + 1
         self._answers: dict[int, dict[str, bytes]] = {}
+        self._numbers: dict[str, int] = {}
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -86,14 +106,13 @@ class Store:
             except sqlite3.IntegrityError:
                 raise Refused(409, "The sid provided by the user is duplicated") from None
             for number, row in enumerate(files):
-                row["file_id"] = first + number
+                row |= {"file_id": first + number, "job": n, "link": f"{row['source_se']} {row['dest_se']}"}
             if at_once:
                 at_once[0](files)
-            rows = [
-                (row["file_id"], n, f"{row['source_se']} {row['dest_se']}", *(row.get(key) for key in _INSERTED)) for row in files
-            ]
+            columns = _SETTLED if at_once else _SUBMITTED
+            insert = f"INSERT INTO files({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
             try:
-                db.executemany(_FILE_INSERT, rows)
+                db.executemany(insert, map(itemgetter(*columns), files))
             except sqlite3.IntegrityError as problem:
                 raise Refused(409, f"The submission is duplicated ({problem})") from None
             db.execute(
@@ -114,12 +133,17 @@ class Store:
             [(f["dest_surl"], f["source_surl"], job["job_id"], f["file_id"], at, at, at) for f in files if f["opened"]],
         )
 
-    def job_row(self, job_id: str, archived: int = 0) -> sqlite3.Row | None:
-        """The row of a job, by its id; None when there is none."""
+    def job_row(self, job_id: str) -> sqlite3.Row | None:
+        """The row of a job that is not archived, by its id; None when there is none."""
         with self.lock:
-            found: sqlite3.Row | None = self.db.execute(
-                "SELECT * FROM jobs WHERE job_id=? AND archived=? ORDER BY n DESC LIMIT 1", (job_id, archived)
-            ).fetchone()
+            found: sqlite3.Row | None = self.db.execute("SELECT * FROM jobs WHERE job_id=? AND archived=0", (job_id,)).fetchone()
+        return found
+
+    def archived_row(self, job_id: str) -> sqlite3.Row | None:
+        """The row of the newest archived job of this id."""
+        query = "SELECT * FROM jobs WHERE job_id=? AND archived=1 ORDER BY +n DESC LIMIT 1"
+        with self.lock:
+            found: sqlite3.Row | None = self.db.execute(query, (job_id,)).fetchone()
         return found
 
     def wanted(self, job_id: str) -> sqlite3.Row:
@@ -133,13 +157,13 @@ class Store:
         """The JSON of one job with `http_status` and, if `fields` is given, its files; cached while it doesn't change."""
         wanted = fields or ""
         with self.lock:
-            head = self.db.execute("SELECT n FROM jobs WHERE job_id=? AND archived=0", (job_id,)).fetchone()
-            if head is None:
-                return None
-            kept = self._answers.get(head["n"])
+            n = self._numbers.get(job_id)
+            kept = self._answers.get(n) if n else None
             if kept and wanted in kept:
                 return kept[wanted]
-            row = self.db.execute("SELECT * FROM jobs WHERE n=?", (head["n"],)).fetchone()
+            row = self.job_row(job_id)
+            if row is None:
+                return None
             shown = job_dict(row)
             shown["http_status"] = "200 Ok"
             if fields:
@@ -147,27 +171,30 @@ class Store:
             text = msgspec.json.encode(shown)
             if len(self._answers) > _ANSWERS_KEPT:
                 self._answers.clear()
-            self._answers.setdefault(head["n"], {})[wanted] = text
+                self._numbers.clear()
+            self._answers.setdefault(row["n"], {})[wanted] = text
+            self._numbers[job_id] = row["n"]
         return text
 
     def files(self, job: sqlite3.Row, keys: list[str]) -> list[dict[str, Any]]:
         """The files of a job, in order, with these keys."""
         if not keys:
             return [{} for _ in range(job["first_file"], job["last_file"] + 1)]
-        names = ", ".join(file_expression(key) for key in keys)
-        special = [number for number, key in enumerate(keys) if key in JSON_KEYS or key in FLAG_KEYS]
+        names = ", ".join(map(file_expression, keys))
+        of_job = " JOIN jobs ON jobs.n=files.job" if "job_id" in keys or "vo_name" in keys else ""
         with self.lock:
             cursor = self.db.cursor()
             cursor.row_factory = None
             found = cursor.execute(
-                f"SELECT {names} FROM files JOIN jobs ON jobs.n=files.job WHERE file_id BETWEEN ? AND ?",
+                f"SELECT {names} FROM files{of_job} WHERE file_id BETWEEN ? AND ?",
                 (job["first_file"], job["last_file"]),
             ).fetchall()
-        shown = [dict(zip(keys, row, strict=True)) for row in found]
-        for number in special:
-            key = keys[number]
-            for entry in shown:
-                entry[key] = value_of(key, entry[key])
+        shown = [dict(zip(keys, row, strict=False)) for row in found]
+        for key in keys:
+            if key in JSON_KEYS or key in FLAG_KEYS:
+                for entry in shown:
+                    if entry[key] is not None:
+                        entry[key] = value_of(key, entry[key])
         return shown
 
     def listed(self, conditions: list[str], values: list[Any], newest: int | None) -> list[dict[str, Any]]:

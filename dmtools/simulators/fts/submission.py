@@ -152,8 +152,7 @@ def _pairs(
             for key, width in _WIDTHS.items():
                 if row[key] is not None and len(row[key]) > width:
                     raise Refused(500, f"Data too long for column '{key}'")
-            if check_duplicates and not many:
-                row["dest_surl_uuid"] = str(uuid.uuid5(BASE_ID, destination))
+            row["dest_surl_uuid"] = str(uuid.uuid5(BASE_ID, destination)) if check_duplicates and not many else None
             rows.append(row)
     return rows
 
