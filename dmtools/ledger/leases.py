@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.engine import Row
@@ -81,6 +82,15 @@ class Leases:
         if held is None or self._lost.is_set() or held <= self.ledger.now(connection):
             raise Stale(f"the lease of {lease.resource} ran out or was handed back while we worked")
 
+    def still_held(self, connection: Connection, resources: Sequence[str]) -> set[str]:
+        """The same question for many: those of these that are ours still."""
+        fences = {self.held[name].fence: name for name in resources if name in self.held}
+        if not fences or self._lost.is_set():
+            return set()
+        now = self.ledger.now(connection)
+        found = select(tables.lease.c.id).where(tables.lease.c.id.in_(fences), tables.lease.c.expires > now)
+        return {fences[fence] for fence in connection.execute(found.with_for_update(read=True)).scalars()}
+
     def release(self, resources: Sequence[str], connection: Connection | None = None) -> None:
         """Gives claims back, in the caller's transaction when it has one."""
         fences = [self.held.pop(name).fence for name in resources if name in self.held]
@@ -110,17 +120,23 @@ class Leases:
         if dead:
             connection.execute(delete(table).where(table.c.id.in_(dead)))
         busy = {name for name, row in taken.items() if row.id not in dead}
-        got: dict[str, Lease] = {}
-        for name in resources:
-            if name in busy or name in got:
-                continue
-            row = {"resource": name, "owner": self.owner, "host": HOST, "machine": self._machine, "pid": os.getpid()}
-            statement = insert(table).values(**row, started=self._started, since=now, expires=expires)
-            if not self.ledger.sqlite:
-                statement = statement.prefix_with("IGNORE")
-            done = connection.execute(statement)
-            if done.rowcount and done.inserted_primary_key:
-                got[name] = Lease(name, self.owner, int(done.inserted_primary_key[0]), expires)
+        free = [name for name in dict.fromkeys(resources) if name not in busy]
+        mine = {"owner": self.owner, "host": HOST, "machine": self._machine, "pid": os.getpid(), "started": self._started}
+        rows_for = [{"resource": name, **mine, "since": now, "expires": expires} for name in free]
+        fences = self._insert(connection, rows_for) if rows_for else {}
+        return {name: Lease(name, self.owner, fence, expires) for name, fence in fences.items()}
+
+    def _insert(self, connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int]:
+        """On sqlite we hold the write lock: all go in. On MariaDB another host may be quicker: what it has is left out."""
+        table = tables.lease
+        if self.ledger.sqlite:
+            done = connection.execute(insert(table).returning(table.c.resource, table.c.id), rows)
+            return {row.resource: int(row.id) for row in done}
+        got: dict[str, int] = {}
+        for row in rows:
+            one = connection.execute(insert(table).values(row).prefix_with("IGNORE"))
+            if one.rowcount and one.inserted_primary_key:
+                got[row["resource"]] = int(one.inserted_primary_key[0])
         return got
 
     def _extend(self) -> None:

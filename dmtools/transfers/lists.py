@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from dmtools import names
 from dmtools.ledger import tables
@@ -18,6 +20,7 @@ CUT, TODO, DOING, SETTLING, DONE = "cut", "TODO", "DOING", "settling", "done"
 OPEN = (CUT, TODO, DOING, SETTLING)
 
 
+@functools.cache
 def list_states(pipeline: str) -> States:
     """The states of a pipeline's lists (the lists themselves; their files have the pipeline's own)."""
     return States(
@@ -98,14 +101,24 @@ def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 def change(connection: Connection, row: ListRow, state: str, at: datetime, **values: Any) -> None:
     """Compare-and-set of one list's state. Raises Stale when it is no longer as it was read."""
+    change_many(connection, [(row, state, values)], at)
+
+
+def change_many(connection: Connection, changes: Sequence[tuple[ListRow, str, dict[str, Any]]], at: datetime) -> None:
+    """The same for several lists: all or none. Raises Stale."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row, state, values in changes:
+        if state != row.state and not list_states(row.pipeline).legal(row.state, state):
+            raise ValueError(f"{row.pipeline}: a list does not go from {row.state} to {state}")
+        full = {"_id": row.id, "_state": row.state, "_attempt": row.attempt, "state": state, **values}
+        full["since"] = at if state != row.state else row.since
+        groups[tuple(full)].append(full)
     table = tables.filelist
-    if state != row.state and not list_states(row.pipeline).legal(row.state, state):
-        raise ValueError(f"{row.pipeline}: a list does not go from {row.state} to {state}")
-    same = (table.c.id == row.id, table.c.state == row.state, table.c.attempt == row.attempt)
-    if state != row.state:
-        values["since"] = at
-    if connection.execute(update(table).where(*same).values(state=state, **values)).rowcount != 1:
-        raise Stale(f"the list {row.name} is no longer {row.state}: another command took it on")
+    same = (table.c.id == bindparam("_id"), table.c.state == bindparam("_state"), table.c.attempt == bindparam("_attempt"))
+    for columns, rows in groups.items():
+        new: dict[str, Any] = {name: bindparam(name) for name in columns if not name.startswith("_")}
+        if connection.execute(update(table).where(*same).values(new), rows).rowcount != len(rows):
+            raise Stale("a list is no longer as it was read: another command took it on")
 
 
 def wait(connection: Connection, row: ListRow, until: datetime, why: str) -> None:

@@ -113,14 +113,10 @@ def _book(this: Pass, folders: Folders, found: Sequence[Ended], states: States) 
         if not e.known:
             _tell_open(this, e)
 
-    def act(connection: Connection) -> None:
-        for e in ready:
-            settle.book(connection, e, states, by=this.by, at=clock.now())
-
     if not ready:
         return
     try:
-        this.ledger.transact(act)
+        this.ledger.transact(lambda c: settle.book(c, ready, states, by=this.by, at=clock.now()))
     except Stale as problem:
         this.log(f"{problem}; left to it")
         return

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, select
 from dmtools import clock
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
-from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import States
 from dmtools.settings import Rule
 from dmtools.spool.folders import Folders
@@ -27,7 +26,7 @@ RuleOf = Callable[[str | None], Rule | None]
 
 def send_all(this: Pass, folders: Folders, intents: Sequence[Intent], servers: Servers, states: States, rule_of: RuleOf) -> None:
     """Sends these attempts to their servers and books the answers. Their lists are ours (leased) and stand in DOING."""
-    ready = [i for i in intents if i.server in servers.up and _still_ours(this, i)]
+    ready = _still_ours(this, [i for i in intents if i.server in servers.up])
     if not ready:
         return
 
@@ -45,18 +44,14 @@ def send_all(this: Pass, folders: Folders, intents: Sequence[Intent], servers: S
     _tell_and_split(this, folders, sent, states)
 
 
-def _still_ours(this: Pass, intent: Intent) -> bool:
-    """Directly before the outside act: is the list still leased to us?"""
-    lease = this.leases.held.get(f"list/{intent.list_id}")
-    if lease is None:
-        return False
-    try:
-        with this.ledger.read() as connection:
-            this.leases.check(connection, lease)
-    except Stale as problem:
-        this.log(str(problem))
-        return False
-    return True
+def _still_ours(this: Pass, intents: Sequence[Intent]) -> list[Intent]:
+    """Directly before the outside act: those whose lists are still leased to us."""
+    leases = {f"list/{i.list_id}": i for i in intents if f"list/{i.list_id}" in this.leases.held}
+    with this.ledger.read() as connection:
+        held = this.leases.still_held(connection, list(leases))
+    for resource in leases.keys() - held:
+        this.log(f"the lease of {resource} ran out or was handed back while we worked")
+    return [intent for resource, intent in leases.items() if resource in held]
 
 
 def _tell_and_split(this: Pass, folders: Folders, sent: Sequence[Sent], states: States) -> None:
@@ -115,12 +110,8 @@ def _children(connection: Connection, parents: Sequence[int]) -> list[ListRow]:
 def conclude(connection: Connection, rows: Sequence[ListRow], at: datetime) -> None:
     """Settling and cut lists whose files stand where they should: TODO when files are left to move, else done."""
     left = settle.open_files(connection, [row.id for row in rows])
-    for row in rows:
-        if row.state in (lists.SETTLING, lists.CUT):
-            try:
-                lists.change(connection, row, lists.TODO if left.get(row.id) else lists.DONE, at)
-            except Stale:
-                continue  # another pass concluded it: the same result
+    ready = [row for row in rows if row.state in (lists.SETTLING, lists.CUT)]
+    lists.change_many(connection, [(row, lists.TODO if left.get(row.id) else lists.DONE, {}) for row in ready], at)
 
 
 def resume(this: Pass, folders: Folders, servers: Servers, states: States, rule_of: RuleOf) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from dmtools.ledger import tables
 from dmtools.ledger.engine import Stale
@@ -36,19 +36,26 @@ class Ended:
         return all(v.outcome != OPEN for v in self.verdicts)
 
 
-def book(connection: Connection, ended: Ended, states: States, *, by: str, at: datetime) -> None:
-    """Files to their states, the attempt closed, the list settling; what is to be tried again may get lists of its own."""
-    closed = update(tables.ftsjob).where(J.id == ended.intent.id, J.state != CLOSED)
-    values = {"state": CLOSED, "fts_state": ended.fts_state, "reason": ended.reason[:500] or None, "closed": at}
-    if connection.execute(closed.values(**values)).rowcount != 1:
-        raise Stale(f"the attempt {ended.intent.attempt} of {ended.row.name} was closed by another command")
-    homes = _homes_for_the_rest(connection, ended, at)
-    moves = [_move(v, homes) for v in ended.verdicts]
+def book(connection: Connection, ended: Sequence[Ended], states: States, *, by: str, at: datetime) -> None:
+    """Files to their states, the attempts closed, the lists settling; what is to be tried again may get lists of its own."""
+    jobs = [{"_id": e.intent.id, "fts_state": e.fts_state, "reason": e.reason[:500] or None} for e in ended]
+    closed = update(tables.ftsjob).where(J.id == bindparam("_id"), J.state != CLOSED)
+    new = {"state": CLOSED, "fts_state": bindparam("fts_state"), "reason": bindparam("reason"), "closed": at}
+    if connection.execute(closed.values(new), jobs).rowcount != len(jobs):
+        raise Stale("an attempt was closed by another command")
+    moves: list[Move] = []
+    changes: list[tuple[ListRow, str, dict[str, Any]]] = []
+    for e in ended:
+        homes = _homes_for_the_rest(connection, e, at)
+        moves += [_move(v, homes) for v in e.verdicts]
+        waits = [v.wait for v in e.verdicts if v.outcome == RETRY and homes.get(v.file.id, e.row.id) == e.row.id]
+        next_try = at + timedelta(seconds=max(waits)) if waits else None
+        changes.append(
+            (e.row, lists.SETTLING, {"next_try": next_try, "waits_for": _reason_to_wait(e.verdicts) if waits else None})
+        )
     if moves:
         advance(connection, tables.transfer, states, moves, by=by, at=at)
-    waits = [v.wait for v in ended.verdicts if v.outcome == RETRY and homes.get(v.file.id, ended.row.id) == ended.row.id]
-    next_try = at + timedelta(seconds=max(waits)) if waits else None
-    lists.change(connection, ended.row, lists.SETTLING, at, next_try=next_try, waits_for=_reason_to_wait(ended.verdicts))
+    lists.change_many(connection, changes, at)
 
 
 def _move(v: Verdict, homes: dict[int, int]) -> Move:
@@ -115,7 +122,7 @@ def split(connection: Connection, row: ListRow, intent: Intent, why: str, states
     files = list(connection.execute(select(*FILE_COLUMNS).where(T.job_id == intent.id, T.state == "DOING").order_by(T.id)))
     if len(files) <= 1:
         verdicts = [Verdict(f, BAD, f"the server refused it: {why}", "invalid", f.failures + 1) for f in files]
-        book(connection, Ended(row, intent, "REFUSED", why, verdicts), states, by=by, at=at)
+        book(connection, [Ended(row, intent, "REFUSED", why, verdicts)], states, by=by, at=at)
         return
     half = len(files) // 2
     name = _free_name(connection, row)

@@ -15,6 +15,7 @@ from dmtools.ledger.journal import Move, States, add_tally, advance, count_moves
 from dmtools.ledger.types import AnyRow
 from dmtools.settings import Rule, Settings
 from dmtools.transfers import lists
+from dmtools.transfers.lists import ListRow
 from dmtools.transfers.plan import BAD, GO, MISSING, ListPlan, Planned
 from dmtools.transfers.status import job_id
 
@@ -76,11 +77,13 @@ def book(
         ids = connection.execute(insert(tables.ftsjob).returning(J.id, sort_by_parameter_order=True), rows).scalars().all()
         jobs |= {row["list_id"]: i for row, i in zip(rows, ids, strict=True)}
     uncounted = 0
+    changes: list[tuple[ListRow, str, dict[str, Any]]] = []
     for order in orders:
         row, going = order.plan.row, jobs[order.plan.row.id] is not None
         state, attempt = (lists.DOING, row.attempt + 1) if going else (lists.SETTLING, row.attempt)
-        lists.change(connection, row, state, at, attempt=attempt, planned=1, next_try=None, waits_for=None)
+        changes.append((row, state, {"attempt": attempt, "planned": 1, "next_try": None, "waits_for": None}))
         uncounted += 0 if row.planned else row.files
+    lists.change_many(connection, changes, at)
     if uncounted:  # cut lists are counted by their lines; from now on their files count for themselves
         add_tally(connection, orders[0].plan.row.pipeline, {"TODO": (-uncounted, 0)})
     _place(connection, orders, jobs, states, by, at)
