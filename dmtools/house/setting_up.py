@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from dmtools.house.trouble import FAILED, TRY_LATER, WRONG_USE, Trouble
 from dmtools.house.venv import Venv, requirements
 
 ROOT = Path(__file__).resolve().parents[2]
+LEAST_FREE = 32 << 20  # bytes
 _HELP = """\
 Makes .venv in the checkout, with all that the demos need; as root, Debian's packages too. A second run finds it done.
 Afterwards .venv/bin/NAME runs bin/NAME of the checkout.
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except components.UnknownComponent as problem:
         return _fail(talk, str(problem), WRONG_USE)
     except Trouble as problem:
-        return _fail(talk, str(problem), problem.code)
+        return _fail(talk, *_judged(problem))
     except OSError as problem:
         return _fail(talk, *_about(problem))
     except KeyboardInterrupt:
@@ -109,7 +111,7 @@ def _set_up(talk: Talk, options: argparse.Namespace, without: Sequence[str]) -> 
         debian.install(talk, lacking)
         lacking = components.missing({one.group for one in lacking}, without)
     build = [one for one in lacking if one.group == "build"]
-    if why and "venv" in [one.name for one in build]:
+    if why and "venv" in [one.name for one in build] and not shutil.which("uv"):
         raise Trouble(debian.sentence(build))
     if why:
         venv.make(talk)
@@ -149,6 +151,13 @@ def _alone(root: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _judged(problem: Trouble) -> tuple[str, int]:
+    # Some programs (ensurepip, for one) keep to themselves why they failed.
+    if not problem.settled and shutil.disk_usage(ROOT).free < LEAST_FREE:
+        return _about(OSError(errno.ENOSPC, "", str(ROOT)))
+    return str(problem), problem.code
 
 
 def _about(problem: OSError) -> tuple[str, int]:

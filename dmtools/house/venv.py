@@ -80,6 +80,8 @@ class Venv:
         """Why what stands at `.venv` can't be used or added to, or None. One that we did not make is taken if it works."""
         if not os.path.lexists(self.place):
             return "there is none"
+        if self.place.is_symlink():
+            return "it is a link, perhaps to another checkout's"
         if (self.place / _BUILDING).exists():
             return "the last set-up was broken off"
         version = self.version()
@@ -93,8 +95,10 @@ class Venv:
     def make(self, talk: Talk) -> None:
         """A new `.venv` with pip, marked as being built. One that we did not make is moved aside, not deleted."""
         ours = (self.place / _BUILDING).exists() or (self.place / _STAMP).exists()
-        if os.path.lexists(self.place):
-            if ours and not self.place.is_symlink():
+        if self.place.is_symlink():
+            self.place.unlink()
+        elif os.path.lexists(self.place):
+            if ours:
                 shutil.rmtree(self.place)
             else:
                 aside = next(p for n in range(1, 1000) if not (p := self.root / f".venv.aside-{n}").exists())
@@ -104,7 +108,9 @@ class Venv:
         # A Python that is itself of a venv: what it stands on is what we want.
         base = getattr(sys, "_base_executable", None) or sys.executable
         with talk.step(f".venv with Python {sys.version.split()[0]} ({base})"):
-            run(talk, "python -m venv", [base, "-m", "venv", str(self.place)])
+            # Who has uv needs no pip, nor Debian's python3-venv for it.
+            bare = ["--without-pip"] if shutil.which("uv") else []
+            run(talk, "python -m venv", [base, "-m", "venv", *bare, str(self.place)])
 
     def begin(self) -> None:
         """Marks it as not whole until `finish`."""
@@ -126,6 +132,9 @@ class Venv:
                 continue
             body = path.read_bytes()
             if old in body and b"\0" not in body:
+                head, _, rest = body.partition(b"\n")
+                if head.startswith(b"#!" + old):
+                    body = _shebang(new + b"/bin/python") + rest
                 wrappers.write(path, body.replace(old, new).decode(), path.stat().st_mode & 0o777)
 
     def point_home(self) -> bool:
@@ -173,6 +182,7 @@ class Venv:
                 talk.did.append(f"uv could not: {problem}")
             else:
                 return
+        run(talk, "ensurepip", [str(self.python), "-m", "ensurepip"])
         run(talk, "pip install", [str(self.python), "-m", "pip", "install", "-q", *wanted], env)
 
     def _uv_settings(self) -> dict[str, str]:
@@ -183,6 +193,13 @@ class Venv:
         pip = {name.rpartition(".")[2]: ast.literal_eval(value) for name, value in lines}
         names = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE", "trusted-host": "UV_INSECURE_HOST"}
         return {theirs: pip[ours] for ours, theirs in names.items() if ours in pip and theirs not in os.environ}
+
+
+def _shebang(python: bytes) -> bytes:
+    if b" " not in python and len(python) < 120:
+        return b"#!%s\n" % python
+    # The kernel takes no blank and no long path there; these lines are sh's and Python's both.
+    return b"#!/bin/sh\n'''exec' \"%s\" \"$0\" \"$@\"\n' '''\n" % python
 
 
 def _minor(version: str) -> list[str]:

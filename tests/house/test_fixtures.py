@@ -31,5 +31,7 @@ def test_xrootd_copies_from_server_to_server(xrootd_server: Callable[..., XRootD
     first, second = xrootd_server(), xrootd_server()
     (tmp_path / "f").write_bytes(b"muon" * 1000)
     subprocess.run(["xrdcp", "-s", tmp_path / "f", f"{first.url}a/f"], check=True)
-    subprocess.run(["xrdcp", "-s", "--tpc", "only", "--cksum", "adler32:source", f"{first.url}a/f", f"{second.url}b/f"], check=True)
+    subprocess.run(
+        ["xrdcp", "-s", "--tpc", "only", "--cksum", "adler32:source", f"{first.url}a/f", f"{second.url}b/f"], check=True
+    )
     assert (second.data / "b/f").read_bytes() == b"muon" * 1000
