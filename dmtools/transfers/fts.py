@@ -168,13 +168,18 @@ class FtsServer:
         items = answer if isinstance(answer, list) else [answer]
         return [found for item in items if isinstance(item, dict) and (found := _job_status(item))]
 
-    def cancel(self, job: str) -> str:
-        """Cancels a job; gives the state it is in then. Raises Away or CredentialsRefused."""
+    def cancel(self, job: str, files: Sequence[int] = ()) -> str:
+        """Cancels a job, or only these files of it; gives the state it is in then, "" when the server doesn't know it.
+
+        Raises Away or CredentialsRefused.
+        """
         try:
-            answer = self._call(lambda: easy.cancel(self._context, job))
+            answer = self._call(lambda: easy.cancel(self._context, job, list(files) or None))
         except NotFound:
             return ""
-        return str(answer) if isinstance(answer, str) else str(answer.get("job_state", ""))
+        if isinstance(answer, dict):
+            return str(answer.get("job_state", ""))
+        return str(answer[0] if isinstance(answer, list) and answer else answer)
 
     def _call(self, act: Any) -> Any:
         try:
@@ -234,6 +239,7 @@ def _job_status(item: dict[str, Any]) -> JobStatus | None:
             str(f.get("file_state", "")),
             str(f.get("reason") or ""),
             f.get("start_time") is not None,
+            f["file_id"] if isinstance(f.get("file_id"), int) else 0,
         )
         for f in files
         if isinstance(f, dict)

@@ -25,7 +25,7 @@ from dmtools.transfers.submit import SUBMITTED, Intent
 from dmtools.transfers.verdict import Verdict
 
 J, T = tables.ftsjob.c, tables.transfer.c
-_JOB = (J.id, J.list_id, J.attempt, J.server, J.sid, J.job, J.vo, J.rule, J.fts_state, J.canceled_by, J.since)
+_JOB = (J.id, J.list_id, J.attempt, J.server, J.sid, J.job, J.vo, J.rule, J.fts_state, J.since)
 
 
 def poll(this: Pass, folders: Folders, servers: Servers, states: States, retry_seconds: int) -> None:
@@ -96,7 +96,7 @@ def _settle(this: Pass, folders: Folders, ended: Sequence[tuple[AnyRow, JobStatu
                 for row in connection.execute(query.where(T.job_id.in_(part), T.state == "DOING").order_by(T.id)):
                     files[row.job_id].append(row)
             rows = lists.by_ids(connection, [job.list_id for job, _ in mine])
-        cases = [(status, files[job.id], job.canceled_by is not None) for job, status in mine]
+        cases = [(status, files[job.id]) for job, status in mine]
         verdicts = verdict.judge_jobs(cases, this.settings, retry)
         found = []
         for (job, status), outcome in zip(mine, verdicts, strict=True):

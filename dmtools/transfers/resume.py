@@ -14,7 +14,7 @@ from dmtools.ledger import tables
 from dmtools.ledger.journal import States
 from dmtools.settings import Rule
 from dmtools.spool.folders import Folders
-from dmtools.transfers import lists, project, settle, submit
+from dmtools.transfers import lists, project, settle, submit, withdraw
 from dmtools.transfers.lists import ListRow
 from dmtools.transfers.servers import Servers
 from dmtools.transfers.submit import INTENT, LATER, REFUSED, Intent, Sent
@@ -134,3 +134,4 @@ def resume(this: Pass, folders: Folders, servers: Servers, states: States, rule_
             send_all(this, folders, intents, servers, states, rule_of)
         finally:
             this.leases.release(list(granted))
+    withdraw.carry_out(this, servers, states.pipeline)

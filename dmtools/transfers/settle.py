@@ -69,6 +69,8 @@ def _move(v: Verdict, homes: dict[int, int]) -> Move:
         ("size", v.size if v.size is not None else v.file.size),
         ("checksum", v.checksum or v.file.checksum),
     ]
+    if v.error_class == "occupied":
+        values.append(("tries", 0))  # no attempt of ours has touched what stands there: it is never overwritten
     size = v.size if v.size is not None else v.file.size or 0
     return Move(v.file.id, "DOING", v.outcome, v.why, size, size_before=v.file.size or 0, values=tuple(values))
 

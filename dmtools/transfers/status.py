@@ -19,6 +19,7 @@ class FileStatus:
     state: str
     reason: str
     started: bool
+    number: int = 0  # the server's own, by which one file of a job is canceled
 
 
 @dataclass(frozen=True)

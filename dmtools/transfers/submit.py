@@ -60,10 +60,10 @@ def make_sid(installation: str, list_id: int, attempt: int, files: Iterable[tupl
 
 @dataclass(frozen=True)
 class Order:
-    """A planned list, the server that gets it, and the rule that its files follow."""
+    """A planned list, the server that gets it (None: nothing of it is sent), and the rule that its files follow."""
 
     plan: ListPlan
-    server: FtsServer
+    server: FtsServer | None
     rule: str | None = None
 
 
@@ -92,6 +92,7 @@ def book(
 
 
 def _job_row(order: Order, installation: str, at: datetime) -> dict[str, Any]:
+    assert order.server is not None
     row, going, attempt = order.plan.row, order.plan.of(GO), order.plan.row.attempt + 1
     sid = make_sid(installation, row.id, attempt, [(p.pair.source, p.pair.destination, p.checksum or "") for p in going])
     found = {"pipeline": row.pipeline, "list_id": row.id, "attempt": attempt, "server": order.server.name, "sid": sid}
@@ -120,7 +121,7 @@ def _place(
 
 def _why(order: Order) -> str:
     row = order.plan.row
-    return f"list {row.name}, attempt {row.attempt + 1} at {order.server.name}"
+    return f"list {row.name}, attempt {row.attempt + 1} at {order.server.name if order.server else 'no server'}"
 
 
 def _requeue(connection: Connection, files: list[Planned], states: States, by: str, at: datetime) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,10 +31,13 @@ FILE_COLUMNS = tuple(
         "failures",
         "tries",
         "overwrite",
+        "error_class",
+        "reason",
     )
 )
 FILE_TERMINAL = frozenset(("FINISHED", "FAILED", "CANCELED"))
 OKAY, RETRY, BAD, OPEN = "Okay", "TODO", "Bad", "open"
+WITHDRAWN = "withdrawn"  # the class of a file that we canceled; its row has it from before the cancel on
 
 
 @dataclass(frozen=True)
@@ -68,27 +70,25 @@ def is_over(status: JobStatus) -> bool:
 
 
 def judge_jobs(
-    jobs: Sequence[tuple[JobStatus, Sequence[AnyRow], bool]], settings: Settings, retry_seconds: int, seconds: float = 900
+    jobs: Sequence[tuple[JobStatus, Sequence[AnyRow]]], settings: Settings, retry_seconds: int, seconds: float = 900
 ) -> list[list[Verdict]]:
-    """The verdicts of the files of ended jobs: (status, our rows, canceled by us?). Asks each destination once, in bulk."""
+    """The verdicts of the files of ended jobs, each with our rows. Asks each destination once, in bulk."""
     told: list[list[tuple[AnyRow, FileStatus | None]]] = []
     ask: list[AnyRow] = []
-    for status, rows, _ in jobs:
+    for status, rows in jobs:
         by_destination = {f.destination: f for f in status.files}
         told.append([(row, by_destination.get(row.destination)) for row in rows])
         ask += [row for row, f in told[-1] if f is not None and _needs_proof(f)]
-    looks = _look_at_destinations(ask, settings, seconds)
-    return [
-        [_verdict(row, f, looks.get(row.id), ours, retry_seconds) for row, f in files]
-        for files, (_, _, ours) in zip(told, jobs, strict=True)
-    ]
+    looks = look_at_destinations(ask, settings, seconds)
+    return [[_verdict(row, f, looks.get(row.id), retry_seconds) for row, f in files] for files in told]
 
 
 def _needs_proof(f: FileStatus) -> bool:
     return f.state == "FINISHED" or (f.state == "FAILED" and classify(f.reason).name == "occupied")
 
 
-def _look_at_destinations(rows: Sequence[AnyRow], settings: Settings, seconds: float) -> dict[int, Look]:
+def look_at_destinations(rows: Sequence[AnyRow], settings: Settings, seconds: float) -> dict[int, Look]:
+    """What is at the rows' destinations, by row id, within so many seconds; schemes without a client are left out."""
     by_scheme: dict[str, list[AnyRow]] = {}
     for row in rows:
         by_scheme.setdefault(scheme_of(row.destination), []).append(row)
@@ -96,19 +96,25 @@ def _look_at_destinations(rows: Sequence[AnyRow], settings: Settings, seconds: f
     for items in by_scheme.values():
         store = client_for(items[0].destination, settings)
         if store is not None:
-            looks = store.look_many([row.destination for row in items], checksum=True, deadline=time.monotonic() + seconds)
+            looks = store.look_many([row.destination for row in items], checksum=True, deadline=seconds)
             found |= {row.id: look for row, look in zip(items, looks, strict=True)}
     return found
 
 
-def _verdict(row: AnyRow, f: FileStatus | None, look: Look | None, ours: bool, retry_seconds: int) -> Verdict:
+def _verdict(row: AnyRow, f: FileStatus | None, look: Look | None, retry_seconds: int) -> Verdict:
+    found = _outcome(row, f, look, retry_seconds)
+    if row.error_class == WITHDRAWN and found.outcome == RETRY:
+        return failed(row, CLASSES[WITHDRAWN], row.reason or found.why, retry_seconds)
+    return found
+
+
+def _outcome(row: AnyRow, f: FileStatus | None, look: Look | None, retry_seconds: int) -> Verdict:
     if f is None or f.state == "NOT_USED":
         return failed(row, CLASSES["other"], "the server ended the job without a word about this file", retry_seconds)
     if f.state == "FINISHED":
         return _finished(row, look, retry_seconds)
     if f.state == "CANCELED":
-        kind = CLASSES["withdrawn" if ours else "canceled"]
-        return failed(row, kind, f.reason or "canceled", retry_seconds)
+        return failed(row, CLASSES["canceled"], f.reason or "canceled", retry_seconds)
     kind = classify(f.reason)
     if kind.name == "occupied":
         return _occupied(row, f.reason, look, retry_seconds)

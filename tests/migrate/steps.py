@@ -51,8 +51,8 @@ class Site:
 
     # ---- servers
 
-    def start(self, *options: object, names: tuple[str, ...] = ("fts1", "fts2")) -> None:
-        """Starts the simulators (again)."""
+    def start(self, *options: object, names: tuple[str, ...] = ("fts1",)) -> None:
+        """Starts simulators (again), each in a process of its own."""
         for name in names:
             self.servers[name] = self.serve("dm-sim", "fts", "--name", name, "--port", 0, *options, home=self.home)
 
@@ -80,7 +80,7 @@ class Site:
     def copies(self, *names: str) -> list[str]:
         """The destination of each copy that was begun and finished, of these servers (all)."""
         rows = [row for name in names or self.servers for row in self.ask("/sim/copies", name)]
-        return [row["destination"] for row in rows if row["state"] == "FINISHED"]
+        return [row["destination"] for row in rows if row["outcome"] == "FINISHED"]
 
     def over(self) -> None:
         """Waits until no job that the tables have open is under way at its server."""
