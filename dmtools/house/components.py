@@ -83,6 +83,13 @@ COMPONENTS = (
         ("xrootd-server", "xrootd-client", "xrootd-plugins", "xrootd-server-plugins", "xrootd-client-plugins"),
         _commands("xrootd", "xrdcp", "xrdfs", "xrdadler32"),
     ),
+    Component(
+        "gfal2",
+        "tests",
+        "https, davs and root by the gfal tools",
+        ("gfal2-util-scripts", "python3-gfal2-util", "gfal2-plugin-file", "gfal2-plugin-http", "gfal2-plugin-xrootd"),
+        _commands("gfal-stat", "gfal-sum", "gfal-copy", "gfal-rm", "gfal-xattr", "gfal-ls"),
+    ),
 )
 NAMES = tuple(component.name for component in COMPONENTS)
 

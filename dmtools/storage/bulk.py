@@ -21,8 +21,9 @@ from dmtools.storage.xrootd_url import Place, place
 if TYPE_CHECKING:
     from dmtools.settings import Settings
 
-FEWEST = 4  # below that, starting the helper costs more than it saves
+FEWEST = 3  # below that, starting the helper costs more than it saves
 THREADS = 16
+CHECKSUMS = 4  # a server's usual limit; those above it are told to come back after half a minute
 _NO_FILE, _PENDING = 6, 64
 _PLACES = ("/usr/lib/python3/dist-packages", "/usr/lib/python3*/site-packages", "/usr/lib64/python3*/site-packages")
 
@@ -43,7 +44,7 @@ def look_many(urls: Sequence[str], checksum: bool, seconds: float, settings: Set
         return {}
     places = {number: where for number, url in enumerate(urls) if (where := _plain(url)) is not None}
     files = [[number, where.endpoint, where.path.decode("utf-8")] for number, where in places.items()]
-    work = {"seconds": seconds, "threads": THREADS, "checksum": checksum, "files": files}
+    work = {"seconds": seconds, "threads": THREADS, "checksums": CHECKSUMS, "checksum": checksum, "files": files}
     script = str(Path(__file__).with_name("xrootd_worker.py"))
     try:
         done = run([interpreter, script], seconds, environment(settings, seconds), feed=json.dumps(work).encode("ascii"))

@@ -81,7 +81,7 @@ class GfalStore:
     def _look(self, url: str, checksum: bool, end: float, troubled: dict[str, Unknown]) -> Look:
         host = "/".join(url.split("/", 3)[:3])
         if host in troubled:
-            return troubled[host]
+            return Unknown(f"{shown(url)}: not asked after {troubled[host].reason}", wide=True)
         left = end - time.monotonic()
         if left <= 0:
             return Unknown(f"{shown(url)}: not asked, the time was up", wide=True)

@@ -35,6 +35,8 @@ _TABLE: tuple[tuple[str, ErrorClass, bool | None], ...] = (
     (r"^\s*(Run: )?\[ERROR\] Server responded with an error: \[3005\] Unable to \w+ NAME; not a directory", "missing", None),
     (r"^\s*gfal-\w+ error: (2|20) \(", "missing", None),
     (r"^\S+\tMISSING$", "missing", None),
+    # the gfal tools' own fall over a name that isn't UTF-8
+    (r"boost::python::error_already_set|UnicodeDecodeError|UnicodeEncodeError", "invalid", None),
     (r"\[301[56]\]|is a directory|error: 21 \(|\[3002\]|file name too long|error: 36 \(", "invalid", None),
     (r"\[3010\]|permission denied|error: (1|13) \(|HTTP 403|commands denied|\[3025\]|read-only file system", "permission", None),
     (r"\[3001\]|\[3000\]|\[ERROR\] Invalid arguments|not a valid HTTP or Webdav URL", "invalid", None),

@@ -20,7 +20,7 @@ from dmtools.storage.xrootd_url import Place, place
 if TYPE_CHECKING:
     from dmtools.settings import Settings
 
-AT_ONCE = 8
+AT_ONCE = 4  # as many checksums as a server computes at once by its usual settings
 _DIRECTORY, _OTHER, _OFFLINE, _PENDING, _BACKED_UP = 2, 4, 8, 64, 128  # the flags of a stat, as the protocol numbers them
 _STAT = re.compile(rb"^(Id|Size|MTime|Flags):\s+(.*?)\s*$", re.MULTILINE)
 _LINE = re.compile(
@@ -92,7 +92,7 @@ class XRootDStore:
         except NameRefused as refused:
             return Unknown(str(refused), wide=False)
         if where.endpoint in troubled:
-            return troubled[where.endpoint]
+            return Unknown(f"{shown(url)}: not asked after {troubled[where.endpoint].reason}", wide=True)
         left = end - time.monotonic()
         if left <= 0:
             return Unknown(f"{shown(url)}: not asked, the time was up", wide=True)

@@ -1,6 +1,6 @@
 """Stat and checksum of many XRootD files in one process, by the Python bindings; run as a script, never imported.
 
-Reads one JSON object from stdin: {"seconds", "threads", "checksum", "files": [[number, endpoint, path], ...]}.
+Reads one JSON object from stdin: {"seconds", "threads", "checksums", "checksum", "files": [[number, endpoint, path], ...]}.
 Writes one JSON line a file: [number, size, flags, checksum or null, null] or [number, null, null, null, message].
 It is a process of its own so that a hang in the library can be ended; it must run on any Python 3 that has XRootD.
 """
@@ -23,6 +23,7 @@ def main() -> None:
     systems = {endpoint: client.FileSystem(endpoint) for _, endpoint, _ in work["files"]}
     away: Any = {}
     writing = threading.Lock()
+    reading = threading.Semaphore(work["checksums"])
 
     def failed(endpoint: str, status: Any) -> Any:
         message = status.message.strip()
@@ -39,7 +40,8 @@ def main() -> None:
             return failed(endpoint, status)
         checksum = None
         if work["checksum"] and not found.flags & 6:
-            status, answer = system.query(QueryCode.CHECKSUM, path + "?cks.type=adler32", timeout=seconds)
+            with reading:
+                status, answer = system.query(QueryCode.CHECKSUM, path + "?cks.type=adler32", timeout=seconds)
             if not status.ok:
                 return failed(endpoint, status)
             checksum = answer.decode("ascii", "replace").strip("\0 \n")

@@ -42,3 +42,9 @@ def small_disk(short_tmp: Path) -> Iterator[Path]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "small", place], check=True)
     yield place
     subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.fixture(autouse=True)
+def impatient_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """xrdfs looks up this host's own name at each start; where the name server loses packets that would take 5 s each."""
+    monkeypatch.setenv("RES_OPTIONS", "timeout:1 attempts:1")

@@ -16,7 +16,11 @@ SAID = [
     # xrdfs, xrdcp
     ("[ERROR] Server responded with an error: [3011] Unable to locate /x; no such file or directory \n\n", "missing", False),
     ("[ERROR] Server responded with an error: [3011] Unable to checksum /x; no such file or directory", "missing", False),
-    ("Run: [ERROR] Server responded with an error: [3011] Unable to open /x; no such file or directory  (source)", "missing", False),
+    (
+        "Run: [ERROR] Server responded with an error: [3011] Unable to open /x; no such file or directory  (source)",
+        "missing",
+        False,
+    ),
     ("[ERROR] Server responded with an error: [3005] Unable to locate /x; not a directory", "missing", False),
     ("[ERROR] Server responded with an error: [3005] Unable to remove /x; directory not empty", "io", True),
     ("[ERROR] Server responded with an error: [3011] No servers have access to the file", "unreachable", False),
@@ -46,11 +50,19 @@ SAID = [
     ("gfal-stat error: 110 (Connection timed out) - Connection timed out", "timeout", True),
     ("gfal-stat error: 93 (Protocol not supported) - Protocol not supported or path/url invalid: srm://x", "unsupported", True),
     ("gfal-copy error: 17 (File exists) - Destination root://h//x exists and overwrite is not set", "occupied", False),
-    ("gfal-copy error: 84 (Invalid or incomplete multibyte or wide character) - Error on "
-     "XrdCl::CopyProcess::Run(): [ERROR] CheckSum error", "checksum", False),
-    ("gfal-copy error: 5 (Input/output error) - SOURCE CHECKSUM MISMATCH Source and user-defined ADLER32 do not match", "checksum", False),
+    (
+        "gfal-copy error: 84 (Invalid or incomplete multibyte) - Error on XrdCl::CopyProcess::Run(): [ERROR] CheckSum error",
+        "checksum",
+        False,
+    ),
+    (
+        "gfal-copy error: 5 (Input/output error) - SOURCE CHECKSUM MISMATCH Source and user-defined ADLER32 do not",
+        "checksum",
+        False,
+    ),
     ("gfal-copy error: 28 (No space left on device) - DESTINATION write", "full", True),
     ("gfal-stat error: 5 (Input/output error) - Result HTTP 503 : Service Unavailable after 3 attempts", "unreachable", True),
+    ("terminate called after throwing an instance of 'boost::python::error_already_set'", "invalid", False),
     # words of the production service
     ("TRANSFER CHECKSUM MISMATCH", "checksum", False),
     ("Probably stalled", "timeout", True),
@@ -61,11 +73,15 @@ SAID = [
     ("an unexpected end of file was reached: bad data was encountered", "io", True),
     ("Command failed : error: commands denied", "permission", False),
     # no proof of absence: words about something else
-    ("gfal-stat error: 2 (No such file or directory) - Could not open the proxy /tmp/x509up_u0: No such file", "credentials", True),
+    (
+        "gfal-stat error: 2 (No such file or directory) - Could not open the proxy /tmp/x509up_u0: No such file",
+        "credentials",
+        True,
+    ),
     ("gfal-stat: libgfal2.so: cannot open shared object file: No such file or directory", "io", True),
     ("something quite new", "io", True),
     ("", "io", True),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("said", "cls", "wide"), SAID)
@@ -125,8 +141,9 @@ def test_what_xrootd_cannot_name_is_refused(url: str) -> None:
 
 
 def test_the_stat_of_xrdfs_4_and_5_is_read() -> None:
-    new = b"\nPath:   /x\nId:     92\nSize:   5\nMTime:  2026-11-24 15:17:52\nCTime:  2026-11-24 15:17:52\nFlags:  48 (IsReadable|IsWritable)\nMode:   0644\n"
-    old = b"\nPath:   /x\nId:     92\nSize:   5\nMTime:  2026-11-24 15:17:52\nFlags:  16 (IsReadable)\n"
+    head = b"\nPath:   /x\nId:     92\nSize:   5\nMTime:  2026-11-24 15:17:52\n"
+    new = head + b"CTime:  2026-11-24 15:18:52\nFlags:  48 (IsReadable|IsWritable)\nMode:   0644\n"
+    old = head + b"Flags:  16 (IsReadable)\n"
     for out, flags in ((new, 48), (old, 16)):
         found = parse_stat(out)
         assert found is not None
