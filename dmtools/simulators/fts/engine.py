@@ -165,7 +165,7 @@ class Engine:
 
 def at_once(copier: Copier, overwrite: str | None) -> Callable[[list[dict[str, Any]]], None]:
     """For `--instant`: a function that links each file of a submission to its destination and settles its row."""
-    parents: dict[str, bytes] = {}
+    known: dict[bytes, bytes] = {}
 
     def settle(files: list[dict[str, Any]]) -> None:
         now = now_text()
@@ -179,7 +179,7 @@ def at_once(copier: Copier, overwrite: str | None) -> Callable[[list[dict[str, A
                 "filesize": None,
             }
             try:
-                _link(copier, row, overwrite, parents)
+                _link(copier, row, overwrite, known)
             except TransferError as problem:
                 row |= {"file_state": "FAILED", "reason": problem.reason, "recoverable": int(recoverable(problem.reason))}
             else:
@@ -188,21 +188,17 @@ def at_once(copier: Copier, overwrite: str | None) -> Callable[[list[dict[str, A
     return settle
 
 
-def _link(copier: Copier, row: dict[str, Any], overwrite: str | None, parents: dict[str, bytes]) -> None:
+def _link(copier: Copier, row: dict[str, Any], overwrite: str | None, known: dict[bytes, bytes]) -> None:
     source, destination, directory = row["source_surl"], row["dest_surl"], copier.directory
     if copier.place(source, "SOURCE") is not directory or copier.place(destination, "DESTINATION") is not directory:
         raise TransferError("GENERAL_FAILURE", errno.EPROTONOSUPPORT, "Protocol not supported, --instant knows file:// only")
-    parent = destination.rpartition("/")[0]
-    scope = "DESTINATION"
+    scope = "SOURCE"
     try:
-        if parent not in parents:
-            directory.make_parents(destination)
-            parents[parent] = directory.real_parent(destination)
-        if overwrite == "Y":
-            directory.remove(destination)
-        scope = "SOURCE"
-        row["filesize"], row["opened"] = directory.link(source, destination, parents[parent])
+        path, found = directory.look(source, known)
+        row["filesize"] = found.st_size
+        scope = "DESTINATION"
+        row["opened"] = directory.link(path, found, destination, known, overwrite == "Y")
     except FileExistsError:
-        raise TransferError("DESTINATION", errno.EEXIST, "Destination file exists and overwrite is not enabled") from None
+        raise TransferError(scope, errno.EEXIST, "Destination file exists and overwrite is not enabled") from None
     except OSError as problem:
         raise TransferError(scope, problem.errno or errno.EIO, problem.strerror or str(problem)) from None

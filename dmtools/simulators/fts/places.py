@@ -167,38 +167,48 @@ class Directory:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_TRUNC if replace else os.O_EXCL)
         return LocalWriter(os.open(os.path.join(directory, name), flags, 0o644))
 
-    def real_parent(self, url: str) -> bytes:
-        """The real directory that a file goes to. Raises OSError(EACCES) when it is outside of the root."""
-        return self._parent(url)[0]
+    def look(self, url: str, known: dict[bytes, bytes]) -> tuple[bytes, os.stat_result]:
+        """For `--instant`: the real path of a plain file. `known` keeps the real directories of one submission."""
+        path = self._known(self.path(url), url, known, make=False)
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument, not a regular file")
+        return path, found
 
-    def link(self, source: str, destination: str, directory: bytes) -> tuple[int, bool]:
-        """Hard-links into a real directory, or copies where links can't be: the file's size, and whether it is new there."""
-        name = os.path.basename(self.path(destination))
-        with self._open(source) as handle:
-            found = os.fstat(handle)
-            try:
-                # A directory's descriptor, though the path is absolute: else Python takes link(), which follows nothing.
-                os.link(f"/proc/self/fd/{handle}", os.path.join(directory, name), src_dir_fd=handle, follow_symlinks=True)
-                return found.st_size, True
-            except FileExistsError:
-                if os.path.samestat(found, os.lstat(os.path.join(directory, name))):
-                    return found.st_size, False
+    def link(self, path: bytes, found: os.stat_result, destination: str, known: dict[bytes, bytes], overwrite: bool) -> bool:
+        """Hard-links what `look` found, or copies it where links can't be; False when it is the file there already."""
+        target = self._known(self.path(destination), destination, known, make=True)
+        if overwrite:
+            self.remove(destination)
+        try:
+            os.link(path, target, follow_symlinks=False)
+        except FileExistsError:
+            if os.path.samestat(found, os.lstat(target)):
+                return False
+            raise
+        except OSError as problem:
+            if problem.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
                 raise
-            except OSError as problem:
-                if problem.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
-                    raise
-        writer = self.open_new(destination, replace=False)
-        for block in self.read(source):
-            writer.write(block)
-        writer.close()
-        return found.st_size, True
+            writer = self.open_new(destination, replace=False)
+            writer.write(Path(os.fsdecode(path)).read_bytes())
+            writer.close()
+        return True
+
+    def _known(self, path: bytes, url: str, known: dict[bytes, bytes], make: bool) -> bytes:
+        directory, _, name = path.rpartition(b"/")
+        if directory not in known:
+            if make:
+                self.make_parents(url)
+            known[directory] = os.path.realpath(directory)
+            self._inside(os.path.join(known[directory], name), url)
+        return known[directory] + b"/" + name
 
     @staticmethod
     def path(url: str) -> bytes:
         """`file:///a%20b` -> b"/a b". Raises OSError(EINVAL) for what is no local path."""
         rest = url.partition("://")[2]
         host, slash, path = rest.partition("/")
-        raw = unquote_to_bytes(slash + path)
+        raw = unquote_to_bytes(slash + path) if "%" in path else os.fsencode(slash + path)
         if host not in ("", "localhost") or not raw or b"\0" in raw or b".." in raw.split(b"/"):
             raise OSError(errno.EINVAL, f"Invalid argument, {url} is no local path")
         return raw
