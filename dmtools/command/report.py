@@ -46,6 +46,7 @@ class Report:
     counts: Counter[str] = field(default_factory=Counter)
     errors: list[Problem] = field(default_factory=list)
     state: str = ""
+    stopped: bool = False  # by a signal: neither a success nor an error
 
     def moved(self, before: str, after: str, n: int = 1) -> None:
         """Counts n items that went from one state to another."""

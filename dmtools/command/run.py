@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from dmtools.ledger import Ledger
 
 PARTIAL, USAGE, UNAVAILABLE = 1, 2, 75
-WORLD = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)  # the machine's trouble, not ours
+MISSING = (errno.ENOENT, errno.ENOTDIR)
+WORLD = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EMFILE, *MISSING)
 STATE_CODES = {"partial": PARTIAL, "failed": PARTIAL, "unavailable": UNAVAILABLE}
 
 
@@ -205,26 +206,30 @@ def _guarded(context: Context, step: Callable[[], None]) -> int:
             step()
         finally:
             context.close()
-    except Stopped as stop:
-        code = 128 + stop.number
-        report.state = "partial"
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
     except (click.exceptions.Exit, click.UsageError):
         raise
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = 0
     except BaseException as problem:  # noqa: BLE001 - the last line of defence: a sentence, never a traceback
-        code = _tell(context, problem)
+        code = tell(context, problem)
     report.settle()
-    _print(context)
+    try:
+        _print(context)
+    except OSError as problem:  # the reader of our stdout is gone, or its disk is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = code or (0 if isinstance(problem, BrokenPipeError) else UNAVAILABLE)
     return STATE_CODES.get(report.state, 0) if code is None else code
 
 
-def _tell(context: Context, problem: BaseException) -> int:
+def tell(context: Context, problem: BaseException) -> int:
     """An exception -> a problem of the report, its state and the exit code."""
     report, left = context.report, "nothing was changed"
+    if isinstance(problem, Stopped):
+        report.state, report.stopped = "partial", True
+        return 128 + problem.number
+    if isinstance(problem, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
     if isinstance(problem, HomeMissing):
         for text in problem.problems:
             what, _, step = text.partition("; ")
@@ -258,8 +263,10 @@ def _tell_rare(context: Context, problem: BaseException) -> int:
         report.state = "unavailable"
         return UNAVAILABLE
     if isinstance(problem, OSError) and problem.errno in WORLD:
-        place = str(problem.filename or (context._settings.home if context._settings else "HOME"))
-        report.problem("can't write", place, why=problem.strerror or str(problem), left=kept, next=_os_advice(problem.errno))
+        home = context._settings.home if context._settings else "HOME"
+        what = "missing" if problem.errno in MISSING else "can't use"
+        advice = _os_advice(problem.errno, home)
+        report.problem(what, str(problem.filename or home), why=problem.strerror or str(problem), left=kept, next=advice)
         report.state = "unavailable"
         return UNAVAILABLE
     import traceback
@@ -276,7 +283,9 @@ def _tell_rare(context: Context, problem: BaseException) -> int:
     return PARTIAL
 
 
-def _os_advice(number: int | None) -> str:
+def _os_advice(number: int | None, home: object) -> str:
+    if number in MISSING:
+        return f"put it back; dm-config init {home} makes the directories that are missing"
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "make room on that disk or raise the quota"
     if number == errno.EIO:
@@ -298,6 +307,8 @@ def _print(context: Context) -> None:
 
 def _listen() -> None:
     def stop(number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # handing back is short; who is in a hurry has ^C again, or SIGKILL
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         raise Stopped(number)
 
     signal.signal(signal.SIGTERM, stop)

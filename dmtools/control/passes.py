@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 
 from dmtools import clock
-from dmtools.command.run import Context, tool
+from dmtools.command.run import Context, tell, tool
 from dmtools.control import heartbeats, holds
 from dmtools.ledger.engine import LedgerUnavailable
 from dmtools.ledger.leases import Leases
@@ -76,9 +76,11 @@ def one(
             try:
                 if by_hand or this.goes(new=False):
                     function(this, **options)
-            except BaseException:
+            except (SystemExit, click.ClickException, click.exceptions.Exit):
                 this.report.state = "failed"
                 raise
+            except BaseException as problem:  # noqa: BLE001 - told here already, so that the heartbeat knows why
+                raise SystemExit(tell(context, problem)) from None
             finally:
                 this.report.settle()
                 if not this.dry_run:

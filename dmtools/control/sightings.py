@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select
 
 from dmtools import clock
-from dmtools.ledger import tables
+from dmtools.ledger import tables, upsert
 from dmtools.ledger.engine import Ledger
 
 S = tables.sighting.c
@@ -31,9 +31,6 @@ def read(connection: Connection, pipeline: str, prefix: str) -> dict[str, tuple[
 
 
 def _put(connection: Connection, pipeline: str, gone: list[str], new: dict[str, str]) -> None:
-    table = tables.sighting
-    connection.execute(delete(table).where(S.pipeline == pipeline, S.name.in_(gone)))
-    for name, value in new.items():
-        same = (S.pipeline == pipeline, S.name == name)
-        if not connection.execute(update(table).where(*same).values(value=value)).rowcount:  # `at` stays: away since then
-            connection.execute(insert(table), [{"pipeline": pipeline, "name": name, "at": clock.now(), "value": value}])
+    connection.execute(delete(tables.sighting).where(S.pipeline == pipeline, S.name.in_(gone)))
+    for name, value in new.items():  # `at` stays: away since then
+        upsert.put(connection, tables.sighting, {"pipeline": pipeline, "name": name}, {"value": value}, {"at": clock.now()})
