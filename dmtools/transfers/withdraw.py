@@ -56,7 +56,7 @@ def mark(connection: Connection, pipeline: str, wanted: Mapping[int, Sequence[in
 
 
 def carry_out(this: Pass, servers: Servers, pipeline: str, jobs: Sequence[int] | None = None) -> list[Told]:
-    """Tells the servers that are there what is marked (of these attempts, or all), and what was abandoned while they were away."""
+    """Tells the servers that are there what is marked (of these attempts, or all); without `jobs` also what was given up."""
     with this.ledger.read() as connection:
         query = select(*_JOB).where(J.pipeline == pipeline, J.server.in_(list(servers.up)))
         if jobs is None:

@@ -71,10 +71,11 @@ class Site:
         new.write_text(text)
         new.rename(self.home / f"run/sim/{name}.faults.toml")
 
-    def ask(self, path: str, name: str = "fts1") -> Any:
-        """GET from a simulator, with its token."""
+    def ask(self, path: str, name: str = "fts1", method: str = "GET") -> Any:
+        """A request to a simulator, with its token."""
         told = json.loads((self.home / f"run/sim/{name}.json").read_text())
-        with urlopen(Request(told["url"] + path, headers={"Authorization": f"Bearer {told['token']}"}), timeout=20) as answer:
+        request = Request(told["url"] + path, headers={"Authorization": f"Bearer {told['token']}"}, method=method)
+        with urlopen(request, timeout=20) as answer:
             return json.loads(answer.read())
 
     def copies(self, *names: str) -> list[str]:
