@@ -1,0 +1,101 @@
+"""strace: which system calls of a command write below HOME or to a server, and the command with one of them killed or failed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CALLS = (
+    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "write", "pwrite64", "writev", "fsync", "fdatasync", "syncfs"),
+    *("unlink", "unlinkat", "rmdir", "ftruncate", "fallocate", "mkdir", "mkdirat", "chmod", "fchmod", "openat"),
+    *("connect", "sendto", "sendmsg"),
+)
+TO_SERVERS = frozenset(("connect", "sendto", "sendmsg"))
+SECONDS = 60
+NO_MORE = "(no such call any more)"
+_LINE = re.compile(r"(\d+) +(\w+)\((.*)")
+_WRITES = ("O_CREAT", "O_WRONLY", "O_RDWR", "O_TRUNC")
+
+
+@dataclass(frozen=True)
+class Call:
+    """The Nth call of its kind in one thread of the command, and what it was about."""
+
+    name: str
+    number: int
+    subject: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A command that ran with a fault: its exit (negative: by a signal), stderr, and the call that was hit; None: it survived."""
+
+    code: int
+    err: str
+    hit: Call | None
+
+
+def relevant(command: Sequence[str], env: dict[str, str], home: Path, log: Path) -> list[Call]:
+    """Runs the command undisturbed and gives its calls that write below HOME or to a server, each (name, number) once.
+
+    Behind the last of each kind stands one that never comes: the command must survive it.
+    """
+    _strace(command, env, log, ["--seccomp-bpf", "-e", f"trace={','.join(CALLS)}"])
+    found: dict[tuple[str, int], Call] = {}
+    last: dict[str, int] = {}
+    for _, call in _threads(log, home):
+        last[call.name] = max(call.number, last.get(call.name, 0))
+        if call.subject:
+            found.setdefault((call.name, call.number), call)
+    ends = [Call(name, last[name] + 1, NO_MORE) for name in {name for name, _ in found}]
+    return sorted([*found.values(), *ends], key=lambda call: (CALLS.index(call.name), call.number))
+
+
+def disturbed(command: Sequence[str], env: dict[str, str], home: Path, log: Path, call: Call, fault: str) -> Outcome:
+    """The command with its Nth call of a kind disturbed: `fault` is `signal=KILL` or `error=ENOSPC`.
+
+    strace counts by thread: the first thread that comes to its Nth call is killed; an error meets each thread's Nth call.
+    Its --seccomp-bpf would let the signal fall under the table, so a kill goes without.
+    """
+    rule = f"inject={call.name}:{fault}:when={call.number}"
+    quick = [] if fault.startswith("signal") else ["--seccomp-bpf"]
+    done = _strace(command, env, log, [*quick, "-e", f"trace={call.name}", "-e", rule])
+    met = [found for injected, found in _threads(log, home) if found.number == call.number and (injected or done.returncode == -9)]
+    if done.returncode == -9 and not met:
+        raise AssertionError(f"killed, but not at {call}: {log.read_text()}")
+    return Outcome(done.returncode, done.stderr, met[0] if met else None)
+
+
+def _strace(command: Sequence[str], env: dict[str, str], log: Path, options: list[str]) -> subprocess.CompletedProcess[str]:
+    argv = ["strace", "-f", "-qq", "-y", "-s", "16", "-o", str(log), *options, *command]
+    return subprocess.run(
+        argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+    )
+
+
+def _threads(log: Path, home: Path) -> Iterable[tuple[bool, Call]]:
+    """Each call of the log (was an error injected?), numbered as strace counts: by thread and name."""
+    counts = Counter[tuple[str, str]]()
+    for line in log.read_text("utf-8", "replace").splitlines():
+        if match := _LINE.match(line):
+            thread, name, rest = match.groups()
+            counts[thread, name] += 1
+            yield "(INJECTED)" in rest, Call(name, counts[thread, name], _subject(name, rest, home))
+
+
+def _subject(name: str, rest: str, home: Path) -> str:
+    """What a call is about: a path below HOME, `server`, or nothing that matters."""
+    if name in TO_SERVERS:
+        return "" if "AF_UNIX" in rest or "AF_NETLINK" in rest else "server"
+    if name == "openat" and not any(word in rest for word in _WRITES):
+        return ""
+    found = re.search(re.escape(str(home)) + r'(?:/([^">,]*))?[">]', rest)
+    if not found:
+        return ""
+    inner = re.search(r'>, "([^"/][^"]*)"', rest) if name.endswith("at") else None
+    path = "/".join(part for part in (found[1], inner[1] if inner else None) if part) or "."
+    return re.sub(r"\.\d+\.tmp$", ".tmp", path)

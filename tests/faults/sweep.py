@@ -1,0 +1,148 @@
+"""The kill sweep and the error sweep: every system call that writes below HOME or to a server, one at a time.
+
+A point: HOME as a stage has it, the command with the call killed (or failed), plain passes to the end, the judgement.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tests.faults import calls, judge
+from tests.faults.calls import NO_MORE, Call
+from tests.faults.machine import FIRST_FAILURES, FIRST_SEED, LFNS_A_LIST, Machine
+
+KILL = "signal=KILL"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A command at a point of a list's life."""
+
+    name: str
+    command: tuple[str, ...]
+
+
+PRODUCER = ("migrate-producer", "--lists", "0", "--lfns", str(LFNS_A_LIST))
+CONSUMER = ("migrate-consumer", "--lists", "0")
+STAGES = (
+    Stage("producer", PRODUCER),  # a master list, nothing cut
+    Stage("consumer", CONSUMER),  # three lists in TODO: the submissions go by threads
+    Stage("one", ("migrate-consumer", "--lists", "1")),  # one of them: all in one thread
+    Stage("resume", CONSUMER),  # three lists booked, of whose submission nothing is known
+    Stage("monitor", ("migrate-monitor",)),  # three jobs ended: FINISHED, FINISHEDDIRTY, FAILED
+    Stage("again", CONSUMER),  # the rest of the dirty list and the failed one, in TODO
+)
+BY_NAME = {stage.name: stage for stage in STAGES}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One point: what was disturbed and how it ended. `hit`: False when the command survived (no such call any more)."""
+
+    stage: str
+    call: Call
+    fault: str
+    hit: bool
+    code: int
+    copies: int
+    hidden: int
+    wrong: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        return "; ".join(self.wrong) or "good"
+
+
+COLUMNS = ("stage", "call", "n", "subject", "fault", "hit", "exit", "copies", "hidden", "verdict")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row of the table."""
+    hit = "yes" if row.hit else "survived"
+    return (
+        *(row.stage, row.call.name, str(row.call.number), row.call.subject, row.fault, hit),
+        *(str(row.code), str(row.copies), str(row.hidden), row.verdict),
+    )
+
+
+def prepare(machine: Machine, wanted: Sequence[str]) -> None:
+    """The templates of these stages, each made by plain passes from the one before."""
+    machine.init()
+    machine.keep("producer")
+    machine.expect(machine.run(*PRODUCER), 1)
+    for name in ("consumer", "one"):
+        machine.keep(name)
+    if "resume" in wanted:
+        machine.start_servers()
+        machine.faults('[[fault]]\nmatch = "POST /jobs"\nop = "http500"\n')
+        machine.expect(machine.run(*CONSUMER, seed=FIRST_SEED), 1)
+        machine.faults("")
+        machine.stop_servers()
+        machine.keep("resume")
+        machine.fill("consumer")
+    if "monitor" in wanted or "again" in wanted:
+        machine.start_servers()
+        machine.faults(FIRST_FAILURES)
+        machine.expect(machine.run(*CONSUMER, seed=FIRST_SEED), 1)
+        machine.wait_for_servers()
+        machine.faults("")
+        machine.stop_servers()
+        machine.keep("monitor")
+        machine.start_servers()
+        machine.expect(machine.run("migrate-monitor"), 0)
+        machine.stop_servers()
+        machine.rounds += 1
+        machine.keep("again")
+
+
+def command(machine: Machine, stage: Stage) -> list[str]:
+    """The argv of the stage's command: a process of its own, as cron starts it."""
+    return [sys.executable, str(machine.tree / "bin" / stage.command[0]), *stage.command[1:]]
+
+
+def start(machine: Machine, stage: Stage) -> None:
+    """HOME and servers as the stage has them."""
+    machine.fill(stage.name)
+    machine.start_servers()
+
+
+def points(machine: Machine, stage: Stage) -> list[Call]:
+    """Every call of the stage's command that matters, and behind the last of each kind one that never comes."""
+    start(machine, stage)
+    env = machine.environment(FIRST_SEED)
+    found = calls.relevant(command(machine, stage), env, machine.home, machine.place / "trace")
+    assert found, f"{stage.name} writes nothing"
+    return found
+
+
+def run(machine: Machine, stage: Stage, call: Call, fault: str = KILL) -> Row:
+    """One point."""
+    start(machine, stage)
+    env = machine.environment(FIRST_SEED)
+    outcome = calls.disturbed(command(machine, stage), env, machine.home, machine.place / "trace", call, fault)
+    wrong = [] if outcome.code == -9 else judge.said_badly(stage.command[0], outcome.code, outcome.err)
+    passes = machine.to_the_end()
+    wrong += judge.judge(machine, passes)
+    hit = outcome.hit or call
+    code, opened, hidden = outcome.code, judge.copies(machine), len(judge.leftovers(machine.home))
+    return Row(stage.name, hit, fault, outcome.hit is not None, code, opened, hidden, tuple(wrong))
+
+
+def sample(found: Sequence[Call], most: int, seed: int) -> list[Call]:
+    """A part of the points, in their order: one of each kind, then by chance; the database's many pages weigh less."""
+    dice = random.Random(seed)
+    real = [call for call in found if call.subject != NO_MORE]
+    chance = {call: dice.random() ** (4 if call.name == "pwrite64" else 1) for call in real}
+    falling = sorted(real, key=chance.__getitem__, reverse=True)
+    chosen = {call.name: call for call in reversed(falling)}
+    rest = [call for call in falling if call not in chosen.values()]
+    kept = {*chosen.values(), *rest[: max(0, most - len(chosen))]}
+    return [call for call in real if call in kept]
+
+
+def rows(machine: Machine, stage: Stage, found: Sequence[Call], fault: str = KILL) -> Iterator[Row]:
+    """The points one after the other."""
+    return (run(machine, stage, call, fault) for call in found)
