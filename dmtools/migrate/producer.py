@@ -255,13 +255,16 @@ def _enter(connection: Connection, home: Home, name: str, row: Any, lfns: int, s
 
 
 def _finish(this: Pass, home: Home, cutting: Cutting) -> None:
-    """All its lines are cut: it moves to Done; what stood there under its name was a part of it."""
+    """All its lines are cut: it moves to Done; what stood there under its name was a part of it.
+
+    The row first: a kill behind it leaves the list where it is, and the next pass does this again.
+    """
     done = home.masters / "Done"
     done.mkdir(exist_ok=True, mode=0o750)
-    durable.move(cutting.path, done / cutting.path.name)
     now = clock.now()
     change = update(tables.master).where(M.id == cutting.id).values(state=READ, since=now)
     this.ledger.transact(lambda c: c.execute(change))
+    durable.move(cutting.path, done / cutting.path.name)
     this.log(f"all {cutting.lfns} LFNs of {cutting.path.name} are cut; the list is in ListOfLFNs/Done")
 
 
