@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from itertools import islice
 from random import Random
 
+from sqlalchemy.exc import IntegrityError
+
 from dmtools import clock, names
 from dmtools.command import Unavailable
 from dmtools.control import sightings
@@ -105,10 +107,15 @@ def _take(this: Pass, home: Home, servers: Servers, dice: Random, wanted: Sequen
         ]
         if not contents:
             return 0
-        with this.ledger.read() as connection:
-            plans = plan.plan_lists(connection, contents, done=OKAY, going=frozenset((TODO, DOING)), lfn_of=home.rules.lfn)
-        plan.look_at_sources(plans, this.settings, check=this.settings.migrate.check_source)
-        return _book_and_send(this, home, servers, dice, plans, installation)
+        for _ in range(3):
+            with this.ledger.read() as connection:
+                plans = plan.plan_lists(connection, contents, done=OKAY, going=frozenset((TODO, DOING)), lfn_of=home.rules.lfn)
+            plan.look_at_sources(plans, this.settings, check=this.settings.migrate.check_source)
+            try:
+                return _book_and_send(this, home, servers, dice, plans, installation)
+            except IntegrityError:  # another consumer booked one of these destinations since we looked: look again
+                continue
+        return 0
     finally:
         this.leases.release(list(granted))
 
@@ -144,7 +151,7 @@ def _book_and_send(this: Pass, home: Home, servers: Servers, dice: Random, plans
         rows = lists.by_ids(connection, [o.plan.row.id for o in orders])
     rewrite.project_rows(this, home, list(rows.values()))
     finished = [row for row in rows.values() if row.state == lists.SETTLING]
-    this.ledger.transact(lambda c: again.conclude(c, finished, clock.now()))
+    again.conclude_all(this, finished)
     again.send_all(this, home.folders, intents, servers, STATES, home.rules.by_match)
     return len(orders)
 

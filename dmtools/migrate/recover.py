@@ -21,7 +21,7 @@ from dmtools.spool import listfile
 from dmtools.spool.listfile import ListUnreadable
 from dmtools.transfers import lists
 from dmtools.transfers.lists import ListRow
-from dmtools.transfers.resume import finish
+from dmtools.transfers.resume import conclude_all, finish
 
 
 def mend(this: Pass, home: Home) -> None:
@@ -119,10 +119,8 @@ def _finish_cut(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
 
 
 def _conclude_orphans(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
-    from dmtools.transfers.resume import conclude
-
     rewrite.project_rows(this, home, rows)
-    this.ledger.transact(lambda c: conclude(c, rows, clock.now()))
+    conclude_all(this, rows)
 
 
 def _misplaced(row: ListRow, todo: set[str], doing: set[str]) -> bool:

@@ -12,6 +12,7 @@ from dmtools import names
 MAX_URL = 1100  # what FTS stores of a SURL
 MAX_FILE = 64 * 1024 * 1024
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[!-~]*")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _NOTE = re.compile(r"(\w+)=(\S*)")
 
 
@@ -58,10 +59,12 @@ def check_url(url: str) -> None:
         raise names.NameRefused(f"{url} names no file")
     if not host and scheme != "file":
         raise names.NameRefused(f"{url} names no host")
+    if "%" not in path and "/.." not in rest:
+        return  # nothing that is encoded, nothing that leads up
     raw = names.decode(path)
     if b".." in raw.split(b"/"):
         raise names.NameRefused(f"{url} holds '..', which could lead out of its root")
-    if any(byte < 32 or byte == 127 for byte in raw):
+    if _CONTROL.search(raw):
         raise names.NameRefused(f"{url} holds a control character (a newline, a NUL ...)")
 
 

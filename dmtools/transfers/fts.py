@@ -181,6 +181,17 @@ class FtsServer:
             return str(answer.get("job_state", ""))
         return str(answer[0] if isinstance(answer, list) and answer else answer)
 
+    def numbers(self, job: str) -> dict[str, tuple[str, int]]:
+        """(state, the server's number) of each file of a job, by its destination. Raises Away or CredentialsRefused."""
+        try:
+            files = self._call(lambda: json.loads(self._context.get(f"/jobs/{job}/files")))
+        except NotFound:
+            return {}
+        if not isinstance(files, list):
+            raise Away(f"{self.name} does not say which files the job {job} has")
+        known = [f for f in files if isinstance(f, dict) and isinstance(f.get("file_id"), int)]
+        return {str(f.get("dest_surl", "")): (str(f.get("file_state", "")), f["file_id"]) for f in known}
+
     def _call(self, act: Any) -> Any:
         try:
             return act()
@@ -239,7 +250,6 @@ def _job_status(item: dict[str, Any]) -> JobStatus | None:
             str(f.get("file_state", "")),
             str(f.get("reason") or ""),
             f.get("start_time") is not None,
-            f["file_id"] if isinstance(f.get("file_id"), int) else 0,
         )
         for f in files
         if isinstance(f, dict)

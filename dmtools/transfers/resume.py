@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 from dmtools import clock
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
+from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import States
 from dmtools.settings import Rule
 from dmtools.spool.folders import Folders
@@ -94,7 +95,15 @@ def finish(this: Pass, folders: Folders, list_ids: Sequence[int]) -> None:
         rows += _children(connection, [row.id for row in rows])
         contents = project.load(connection, rows)
     project.write(folders, contents)
-    this.ledger.transact(lambda c: conclude(c, rows, clock.now()))
+    conclude_all(this, rows)
+
+
+def conclude_all(this: Pass, rows: Sequence[ListRow]) -> None:
+    """`conclude` in a transaction; what another command concluded meanwhile is left to it."""
+    try:
+        this.ledger.transact(lambda c: conclude(c, rows, clock.now()))
+    except Stale as problem:
+        this.log(f"{problem}; left to it")
 
 
 def _children(connection: Connection, parents: Sequence[int]) -> list[ListRow]:

@@ -19,7 +19,6 @@ class FileStatus:
     state: str
     reason: str
     started: bool
-    number: int = 0  # the server's own, by which one file of a job is canceled
 
 
 @dataclass(frozen=True)

@@ -240,7 +240,7 @@ def _file(row: AnyRow) -> dict[str, Any]:
 def _params(intent: Intent, settings: Settings, rule: Rule | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "verify_checksum": "both",
-        "overwrite": bool(intent.files and intent.files[0].overwrite),
+        "overwrite": bool(intent.files) and all(row.overwrite for row in intent.files),
         "retry": settings.fts.retry,
         "priority": settings.fts.priority,
         "id_generator": "deterministic",

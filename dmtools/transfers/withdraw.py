@@ -94,9 +94,8 @@ def _numbers(this: Pass, server: FtsServer, job: AnyRow) -> list[int] | None:
     marked = {row.destination for row in rows if row.error_class == WITHDRAWN}
     if len(marked) == len(rows):
         return []
-    status = server.statuses([job.job])
-    files = status[0].files if status else ()
-    return [f.number for f in files if f.destination in marked and f.state not in FILE_TERMINAL and f.number] or None
+    known = server.numbers(job.job)
+    return [number for place, (state, number) in known.items() if place in marked and state not in FILE_TERMINAL] or None
 
 
 def open_jobs(connection: Connection, pipeline: str, home: str, server: str | None = None) -> list[AnyRow]:
