@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from sides import PYTHON, ROOT, Sample, alternate, dm, settle, timed, verdict
@@ -112,7 +113,7 @@ def sources(home: Path, files: int) -> None:
 
 
 def engine(place: Path, runs: int, small: bool) -> None:
-    files = 4_000 if small else 20_000
+    files = 10_000 if small else 100_000
     print(f"engine: {files:,} files, 20 a job, against a server that finishes at once; sqlite at synchronous=FULL")
     rates = []
     for number in range(-1, runs):
@@ -129,10 +130,8 @@ def engine(place: Path, runs: int, small: bool) -> None:
             sys.exit(f"only {done} of {files} files are Okay")
         rate = files / (consumer.wall + monitor.wall)
         cpu = files / (consumer.cpu + monitor.cpu)
-        print(
-            f"  {'warm-up ' if number < 0 else ''}consumer {consumer.wall:.2f} s, monitor {monitor.wall:.2f} s: {rate:,.0f} files/s"
-            f" ({cpu:,.0f} files per CPU second)"
-        )
+        what = f"consumer {consumer.wall:.2f} s, monitor {monitor.wall:.2f} s"
+        print(f"  {'warm-up: ' if number < 0 else ''}{what}: {rate:,.0f} files/s ({cpu:,.0f} files a CPU second)")
         if number >= 0:
             rates.append(rate)
     verdict("engine, files a second (median)", sorted(rates)[len(rates) // 2], 5000, most=False)
@@ -159,46 +158,36 @@ def idle(place: Path, runs: int, small: bool) -> None:
 
 
 def history(home: Path, files: int) -> None:
-    """Finished lists and files, with their journal, as the passes leave them."""
+    """Finished lists and files, with their jobs and journal, as the passes leave them."""
     base = sqlite3.connect(home / "dmtools.db")
     at = "2026-01-01 00:00:00.000000"
-    home_id = "bench"
-    (home / "run/home-id").write_text(home_id + "\n")
-    lists = [(i, "migrate", home_id, f"L{i}", os.urandom(32), "done", at, 20, 1, 1) for i in range(1, files // 20 + 1)]
-    base.executemany(
-        "insert into filelist (id, pipeline, home, name, name_key, state, since, files, planned, attempt) values (?,?,?,?,?,?,?,?,?,?)",
-        lists,
-    )
-    rows = (
-        (
-            "migrate",
-            f"/f{i}",
-            os.urandom(32),
-            f"file:///s/f{i}",
-            f"file:///d/f{i}",
-            os.urandom(32),
-            1,
-            "adler32:00000001",
-            "Okay",
-            at,
-        )
-        + (i // 20 + 1, i // 20 + 1, 0, 1, 0)
-        for i in range(files)
-    )
-    base.executemany(
-        "insert into transfer (pipeline, name, name_key, source, destination, place_key, size, checksum, state, since, list_id, job_id,"
-        " failures, tries, overwrite) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        rows,
-    )
-    jobs = [("migrate", i, 1, "fts1", "s", f"j{i}", "v", "closed", 20, 20, at) for i in range(1, files // 20 + 1)]
-    base.executemany(
-        "insert into ftsjob (pipeline, list_id, attempt, server, sid, job, vo, state, files, bytes, since) values (?,?,?,?,?,?,?,?,?,?,?)",
-        jobs,
-    )
-    moves = (("migrate", at, "file", i, "DOING", "Okay", "migrate-monitor") for i in range(files))
-    base.executemany('insert into journal (pipeline, at, kind, item, from_state, to_state, "by") values (?,?,?,?,?,?,?)', moves)
+    (home / "run/home-id").write_text("bench\n")
+    common = {"pipeline": "migrate", "since": at}
+    listed = {**common, "home": "bench", "state": "done", "files": 20, "planned": 1, "attempt": 1}
+    moved = {**common, "size": 1, "checksum": "adler32:00000001", "state": "Okay", "failures": 0, "tries": 1, "overwrite": 0}
+    closed = {**common, "attempt": 1, "server": "fts1", "sid": "s", "vo": "v", "state": "closed", "files": 20, "bytes": 20}
+    booked = {"pipeline": "migrate", "at": at, "kind": "file", "from_state": "DOING", "to_state": "Okay", "by": "migrate-monitor"}
+    lists = range(1, files // 20 + 1)
+    insert(base, "filelist", ({**listed, "id": i, "name": f"L{i}", "name_key": os.urandom(32)} for i in lists))
+    insert(base, "transfer", ({**moved, **place_of(i)} for i in range(files)))
+    insert(base, "ftsjob", ({**closed, "list_id": i, "job": f"j{i}"} for i in lists))
+    insert(base, "journal", ({**booked, "item": i} for i in range(files)))
     base.commit()
     base.close()
+
+
+def place_of(i: int) -> dict[str, object]:
+    """Where the file number i was and is."""
+    urls = {"name": f"/f{i}", "source": f"file:///s/f{i}", "destination": f"file:///d/f{i}"}
+    return {**urls, "name_key": os.urandom(32), "place_key": os.urandom(32), "list_id": i // 20 + 1, "job_id": i // 20 + 1}
+
+
+def insert(base: sqlite3.Connection, table: str, rows: Iterator[dict[str, object]]) -> None:
+    """Many rows into one table; the first says which columns."""
+    first = next(rows)
+    columns = ", ".join(f'"{name}"' for name in first)
+    marks = ", ".join("?" for _ in first)
+    base.executemany(f"insert into {table} ({columns}) values ({marks})", (tuple(r.values()) for r in chain([first], rows)))  # noqa: S608
 
 
 def polls(place: Path, runs: int, small: bool) -> None:

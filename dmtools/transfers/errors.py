@@ -20,7 +20,7 @@ class ErrorClass:
     limit: int = MAX_FAILURES
     attempt: bool = True
     wait_seconds: int = 60
-    advice: str = "it is tried again by itself"
+    advice: str = "ask at the storages and their network why"
 
 
 CLASSES = {

@@ -32,9 +32,7 @@ def list_states(pipeline: str) -> States:
             State(TODO, "its file waits in TODO", "producer", (DOING, SETTLING)),
             State(DOING, "an attempt is open: intent written, perhaps sent", "consumer", (SETTLING,)),
             State(SETTLING, "the outcome is booked, the directories follow", "monitor", (TODO, DONE)),
-            State(
-                DONE, "all its files are in DONE; put into TODO again by hand it begins anew", "monitor", (TODO, DOING, SETTLING)
-            ),
+            State(DONE, "all its files are in DONE; by hand in TODO again: anew", "monitor", (TODO, DOING, SETTLING)),
         ),
     )
 
