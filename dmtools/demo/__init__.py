@@ -1,0 +1,1 @@
+"""dm-demo: a whole migration with faults, proved by code that shares nothing with the rest of dmtools."""
