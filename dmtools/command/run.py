@@ -180,7 +180,7 @@ def tool(
             step = functools.partial(function, context, **values)
             _leave(_guarded(context, step if body is None else functools.partial(body, context, step)))
 
-        epilog = f"\b\nExample:\n  {example}" + (f"\n\b\nCron:\n  {cron}" if cron else "")
+        epilog = f"\b\nExample:\n  {example}\n\b\nCron:\n  {cron or 'none: it is run by hand'}"
         settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
         return click.command(name, cls=Command, epilog=epilog, context_settings=settings)(shared_options(call))
 

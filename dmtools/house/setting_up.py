@@ -73,8 +73,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--json", action="store_true", help="one JSON object on stdout")
     add("-v", "--verbose", action="store_true", help="show what apt-get, pip and uv say")
     add("-q", "--quiet", action="store_true", help="say only what went wrong")
-    add("--config", metavar="FILE", help=argparse.SUPPRESS)  # every command takes these two; here they mean nothing
-    add("--home", metavar="DIR", help=argparse.SUPPRESS)
+    add("--config", metavar="FILE", help="taken as by every command; not used here")
+    add("--home", metavar="DIR", help="taken as by every command; not used here")
     add("--version", action="version", version=f"dm-setup {__version__}")
     return parser.parse_args(argv)
 

@@ -102,8 +102,8 @@ def _arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str
     add("--no-lint", action="store_true", help="the tests alone")
     add("--dry-run", action="store_true", help="print what would be run")
     add("--json", action="store_true", help="one JSON object on stdout, the rest on stderr")
-    add("--config", metavar="FILE", help=argparse.SUPPRESS)  # every command takes these two; here they mean nothing
-    add("--home", metavar="DIR", help=argparse.SUPPRESS)
+    add("--config", metavar="FILE", help="taken as by every command; not used here")
+    add("--home", metavar="DIR", help="taken as by every command; not used here")
     add("--version", action="version", version=f"dm-test {__version__}")
     return parser.parse_known_args(argv)
 
