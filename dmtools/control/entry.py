@@ -76,7 +76,8 @@ class Pipeline:
     `open`: states with work left, which the forecast counts; `done`: states whose inflow is the rate; `bad`: states that
     wait for a person. `oldest(connection, states)` gives when the oldest item of each state came into it. `trace`,
     `search` and `near` name functions (`module:function`, loaded only by dm-trace): what has just this name (an iterable
-    of Trace), what holds it as a part, what looks like it (iterables of Match); each is asked with a Question.
+    of Trace), what holds it as a part, what looks like it (iterables of Match); each is asked with a Question. `check` and
+    `repair` name dm-check's: (Inspection) -> findings, and (Inspection, findings) -> None.
     """
 
     name: str
@@ -90,6 +91,8 @@ class Pipeline:
     trace: str = ""
     search: str = ""
     near: str = ""
+    check: str = ""
+    repair: str = ""
 
     def component_names(self) -> tuple[str, ...]:
         """The names of its components."""

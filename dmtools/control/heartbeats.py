@@ -24,7 +24,7 @@ def end(connection: Connection, report: Report, at: datetime) -> None:
     values: dict[str, Any] = {"last_end": at, "state": report.state}
     first: dict[str, Any] = {}
     if report.errors:
-        values |= {"last_error": at, "error_text": report.errors[0].sentence()}
+        values |= {"last_error": at, "error_text": report.errors[0].sentence(f"{report.pipeline}-{report.component}")}
     if report.state in ("unavailable", "failed"):
         values |= {"last_error": at, "errors_in_row": tables.component.c.errors_in_row + 1}
         first = {"errors_in_row": 1}

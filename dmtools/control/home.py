@@ -71,8 +71,9 @@ def _refuse_place(home: Path) -> None:
 
 
 def _directory(done: Made, path: Path, mode: int, dry_run: bool) -> None:
+    in_the_way = os.path.lexists(path)  # asked first: another init may make it meanwhile
     there = path.is_dir()
-    if not there and os.path.lexists(path):
+    if not there and in_the_way:
         raise Refused(f"{path} is in the way: a directory must be there; move it away, then run this again")
     if not there and not dry_run:
         try:
@@ -93,6 +94,7 @@ def _settings_file(done: Made, path: Path, port_base: int, dry_run: bool) -> Non
     if new and not dry_run:
         temporary = durable.hidden(path)
         durable.write_file(temporary, template.render(done.home, port_base).encode("utf-8", "backslashreplace"), 0o640)
+        temporary.chmod(0o640)  # whatever the umask
         try:
             durable.rename_new(temporary, path)
         except FileExistsError:  # another init was quicker: its file stays

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from dmtools import settings
+from dmtools.command.report import one_line
 from dmtools.settings.kinds import SECTIONS
 from dmtools.settings.problems import item_struct
 
@@ -26,7 +27,7 @@ HEAD = """\
 
 def render(home: Path, port_base: int) -> str:
     """The whole file. A port base that is not the default stands uncommented."""
-    lines = [HEAD.format(home=home)]
+    lines = [HEAD.format(home=one_line(str(home)))]
     texts = key_texts(settings.Settings)
     default = settings.known_keys()["port_base"]
     lines += [*_comment(texts["home"]), f"# home = {toml(str(home))}", *_comment(texts["port_base"])]

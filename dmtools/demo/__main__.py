@@ -12,10 +12,10 @@ from types import FrameType
 
 from dmtools.demo.display import Display
 from dmtools.demo.servers import Unready
-from dmtools.demo.story import Demo, Impossible, Wishes, play, stage
+from dmtools.demo.story import Demo, Impossible, Wishes, WrongUse, play, stage
 from dmtools.house.demonstrating import parser
 
-UNAVAILABLE = 75
+USAGE, UNAVAILABLE = 2, 75
 
 
 class Stopped(BaseException):
@@ -39,6 +39,9 @@ def main() -> int:
             play(demo)
             _tell(demo, display, time.monotonic() - begun, as_json=options.json)
             return 0 if demo.good else 1
+    except WrongUse as problem:
+        print(f"dm-demo: {problem}", file=sys.stderr)
+        return USAGE
     except (Impossible, Unready) as problem:
         print(f"dm-demo: {problem}", file=sys.stderr)
         return UNAVAILABLE

@@ -29,6 +29,10 @@ class Impossible(Exception):
     """The demo can't run here now; the text says why and what to do."""
 
 
+class WrongUse(Exception):
+    """The person asked for what must not be; the text says why and what to do."""
+
+
 @dataclass(frozen=True)
 class Wishes:
     """What the person asked for."""
@@ -72,7 +76,7 @@ class Demo:
 
 @contextmanager
 def stage(wishes: Wishes, display: Display) -> Iterator[Demo]:
-    """A HOME and all that runs in it; at the end both are gone, unless the person keeps them. Raises Impossible."""
+    """A HOME and all that runs in it; at the end both are gone, unless the person keeps them. Raises Impossible, WrongUse."""
     home = _place(wishes)
     table = crontab.read(CRONTAB)
     env = passes.environment(home, COMMANDS, table.variables)
@@ -96,7 +100,7 @@ def _place(wishes: Wishes) -> Path:
     else:
         home = wishes.home.absolute()
         if os.path.lexists(home):
-            raise Impossible(f"{home} is there already; name a place that isn't, for all that the demo makes it takes away again")
+            raise WrongUse(f"{home} is there already; name a place that isn't, for all that the demo makes it takes away again")
         home.parent.mkdir(parents=True, exist_ok=True)
         home.mkdir(mode=0o750)
     need = 2 * (wishes.big + wishes.files * 16 * 1024) + (256 << 20)

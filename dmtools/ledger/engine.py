@@ -98,6 +98,8 @@ class Ledger:
 
     def _why(self, problem: exc.DBAPIError) -> LedgerUnavailable:
         said = str(problem.orig)
+        if "disk I/O" in said and self.sqlite and _is_full(Path(make_url(self.url).database or "/")):
+            said = f"no space left: {said}"  # sqlite's shared memory file can't say so itself
         known = (
             (r"locked|Lock wait", "is locked by another command", "the next pass tries again; dm-leases shows who works"),
             (r"full|No space|ENOSPC", "has no room on its disk", "make room; nothing was lost, the next pass goes on"),
@@ -245,6 +247,14 @@ def file_system(directory: Path) -> str:
         if inside and len(point) >= len(best):
             best, kind = point, found
     return kind
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < 1 << 20
 
 
 def _number(problem: exc.DBAPIError) -> int:

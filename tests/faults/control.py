@@ -23,5 +23,5 @@ SUBMIT_BEFORE_INTENT = (
     try:
         intents = this.ledger.transact(lambda c: submit.book(""",
     ),
-    Edit("dmtools/transfers/submit.py", '"overwrite": bool(intent.files and intent.files[0].overwrite)', '"overwrite": True'),
+    Edit("dmtools/transfers/submit.py", 'bool(intent.files and intent.files[0].overwrite)', 'True'),
 )
