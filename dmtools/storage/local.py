@@ -21,7 +21,7 @@ from dmtools.storage.publish import copy_file, fsync_directory, rename_new
 
 STALL_SECONDS = 30.0  # no file looked at, no block read: the mount hangs
 COPY_STALL_SECONDS = 600.0  # a copy's last fsync may take long; it is no sign of a hang before that
-BLOCK = 4 << 20
+BLOCK = 1 << 20
 SMALL = 1 << 18
 OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # a FIFO must not hold us
 RESIDENCIES = frozenset({"ONLINE", "NEARLINE", "ONLINE_AND_NEARLINE", "LOST", "UNKNOWN"})
