@@ -10,7 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CALLS = (
-    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "write", "pwrite64", "writev", "fsync", "fdatasync", "syncfs"),
+    *(
+        "rename",
+        "renameat",
+        "renameat2",
+        "link",
+        "linkat",
+        "symlink",
+        "write",
+        "pwrite64",
+        "writev",
+        "fsync",
+        "fdatasync",
+        "syncfs",
+    ),
     *("unlink", "unlinkat", "rmdir", "ftruncate", "fallocate", "mkdir", "mkdirat", "chmod", "fchmod", "openat"),
     *("connect", "sendto", "sendmsg"),
 )
@@ -64,7 +77,9 @@ def disturbed(command: Sequence[str], env: dict[str, str], home: Path, log: Path
     rule = f"inject={call.name}:{fault}:when={call.number}"
     quick = [] if fault.startswith("signal") else ["--seccomp-bpf"]
     done = _strace(command, env, log, [*quick, "-e", f"trace={call.name}", "-e", rule])
-    met = [found for injected, found in _threads(log, home) if found.number == call.number and (injected or done.returncode == -9)]
+    met = [
+        found for injected, found in _threads(log, home) if found.number == call.number and (injected or done.returncode == -9)
+    ]
     if done.returncode == -9 and not met:
         raise AssertionError(f"killed, but not at {call}: {log.read_text()}")
     return Outcome(done.returncode, done.stderr, met[0] if met else None)

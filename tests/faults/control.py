@@ -23,5 +23,5 @@ SUBMIT_BEFORE_INTENT = (
     try:
         intents = this.ledger.transact(lambda c: submit.book(""",
     ),
-    Edit("dmtools/transfers/submit.py", 'bool(intent.files and intent.files[0].overwrite)', 'True'),
+    Edit("dmtools/transfers/submit.py", "bool(intent.files) and all(row.overwrite for row in intent.files)", "True"),
 )

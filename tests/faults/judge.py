@@ -42,7 +42,9 @@ def copies(machine: Machine) -> int:
 
 def leftovers(home: Path) -> list[str]:
     """Hidden and temporary files below HOME: harmless, but counted."""
-    return [str(p.relative_to(home)) for p in home.rglob("*") if p.is_file() and (p.name.startswith(".") or p.name.endswith(".tmp"))]
+    return [
+        str(p.relative_to(home)) for p in home.rglob("*") if p.is_file() and (p.name.startswith(".") or p.name.endswith(".tmp"))
+    ]
 
 
 def _entries(path: Path) -> list[bytes]:
@@ -143,8 +145,7 @@ def _books(machine: Machine, db: Any, wanted: dict[bytes, str]) -> list[str]:
 def _folders(machine: Machine, db: Any) -> list[str]:
     """Each list stands in exactly the folders that its files' states name, with as many lines."""
     by_row = Counter(
-        (name, state)
-        for name, state in db.execute("SELECT l.name, t.state FROM transfer t JOIN filelist l ON l.id = t.list_id")
+        (name, state) for name, state in db.execute("SELECT l.name, t.state FROM transfer t JOIN filelist l ON l.id = t.list_id")
     )
     by_file = Counter(
         (path.name, state)

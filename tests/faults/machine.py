@@ -205,7 +205,10 @@ class Machine:
     def round(self) -> list[Done]:
         """One round of plain passes, as cron would start them, a while later than the one before."""
         self.rounds += 1
-        done = [self.run("migrate-producer", "--lists", "0", "--lfns", str(LFNS_A_LIST)), self.run("migrate-consumer", "--lists", "0")]
+        done = [
+            self.run("migrate-producer", "--lists", "0", "--lfns", str(LFNS_A_LIST)),
+            self.run("migrate-consumer", "--lists", "0"),
+        ]
         self.wait_for_servers()
         return [*done, self.run("migrate-monitor")]
 

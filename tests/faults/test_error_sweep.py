@@ -17,8 +17,6 @@ POINTS = 10  # of each stage, half of them ENOSPC
 def test_an_error_anywhere_is_told_and_mended(machine: Machine, stage: str) -> None:
     found = sweep.points(machine, BY_NAME[stage])
     chosen = sweep.sample(found, POINTS, SEED + 1)
-    rows = [
-        sweep.run(machine, BY_NAME[stage], call, f"error={('ENOSPC', 'EIO')[i % 2]}") for i, call in enumerate(chosen)
-    ]
+    rows = [sweep.run(machine, BY_NAME[stage], call, f"error={('ENOSPC', 'EIO')[i % 2]}") for i, call in enumerate(chosen)]
     assert [row for row in rows if row.wrong] == [], table(rows)
     assert all(row.hit for row in rows), f"not disturbed:\n{table(rows)}"
