@@ -7,7 +7,7 @@ intent: the same job goes to the same server again (`resume`), never a second on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from random import Random
@@ -49,6 +49,9 @@ def consume(this: Pass, *, most: int) -> None:
         named = ", ".join(s.name for s in this.settings.fts.servers)
         raise Unavailable("no FTS server", named, "none of them can be used now", "the next pass asks again")
     again.resume(this, home.folders, servers, STATES, home.rules.by_match)
+    if not any(server.weight > 0 for server in servers.up.values()):
+        named = ", ".join(servers.up)
+        raise Unavailable("no FTS server for new jobs", named, "those that answer have the weight 0", "the next pass asks again")
     _consume(this, home, servers, most)
 
 
@@ -61,7 +64,7 @@ def _consume(this: Pass, home: Home, servers: Servers, most: int) -> None:
             return
         if not this.goes():
             return
-        done = _take(this, home, servers, dice, batch[: min(room, BATCH if left is None else left)])
+        done = _take(this, home, servers, dice, batch, min(room, BATCH if left is None else left))
         if left is not None:
             left -= done
             if left <= 0:
@@ -88,8 +91,8 @@ def _is_due(row: ListRow, now: datetime) -> bool:
     return row.state == lists.TODO and (row.next_try is None or row.next_try <= now)
 
 
-def _take(this: Pass, home: Home, servers: Servers, dice: Random, wanted: Sequence[str]) -> int:
-    """Claims, plans, books, moves and submits these lists. Gives how many were taken."""
+def _take(this: Pass, home: Home, servers: Servers, dice: Random, wanted: Sequence[str], most: int) -> int:
+    """Claims these lists; plans, books, moves and submits the first `most` that may go. Gives how many were taken."""
     with this.ledger.read() as connection:
         rows = lists.by_names(connection, "migrate", home.id, wanted)
     granted = this.leases.claim([row.resource for row in rows.values()])
@@ -97,14 +100,7 @@ def _take(this: Pass, home: Home, servers: Servers, dice: Random, wanted: Sequen
         with this.ledger.read() as connection:  # again, now that they are ours
             mine = lists.by_ids(connection, [row.id for row in rows.values() if row.resource in granted])
             installation = installation_id(connection)
-        now = clock.now()
-        contents = [
-            (row, content)
-            for row in mine.values()
-            if _is_due(row, now)
-            and pressure.rule_has_room(this, home, row, now)
-            and (content := _read(this, home, row)) is not None
-        ]
+        contents = list(islice(_ready(this, home, mine.values()), most))
         if not contents:
             return 0
         for _ in range(3):
@@ -118,6 +114,16 @@ def _take(this: Pass, home: Home, servers: Servers, dice: Random, wanted: Sequen
         return 0
     finally:
         this.leases.release(list(granted))
+
+
+def _ready(this: Pass, home: Home, rows: Iterable[ListRow]) -> Iterator[tuple[ListRow, ListFile]]:
+    """Those that may go now, with their content: one whose rule has no room does not stand in the others' way."""
+    now = clock.now()
+    for row in rows:
+        if _is_due(row, now) and pressure.rule_has_room(this, home, row, now):
+            content = _read(this, home, row)
+            if content is not None:
+                yield row, content
 
 
 def _read(this: Pass, home: Home, row: ListRow) -> ListFile | None:

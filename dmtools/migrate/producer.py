@@ -257,15 +257,37 @@ def _enter(connection: Connection, home: Home, name: str, row: Any, lfns: int, s
 def _finish(this: Pass, home: Home, cutting: Cutting) -> None:
     """All its lines are cut: it moves to Done; what stood there under its name was a part of it.
 
-    The row first: a kill behind it leaves the list where it is, and the next pass does this again.
+    The row first: a kill behind it leaves the list where it is, and the next pass does this again. Lines that were appended
+    since it was read bring it back.
     """
-    done = home.masters / "Done"
-    done.mkdir(exist_ok=True, mode=0o750)
-    now = clock.now()
-    change = update(tables.master).where(M.id == cutting.id).values(state=READ, since=now)
-    this.ledger.transact(lambda c: c.execute(change))
-    durable.move(cutting.path, done / cutting.path.name)
+    done = home.masters / "Done" / cutting.path.name
+    done.parent.mkdir(exist_ok=True, mode=0o750)
+    this.ledger.transact(lambda c: _mark(c, cutting, READ))
+    durable.move(cutting.path, done)
+    if _has_more(done, cutting.before) and not cutting.path.exists():
+        durable.move(done, cutting.path)
+        this.ledger.transact(lambda c: _mark(c, cutting, READING))
+        this.log(f"{cutting.path.name} grew while it was cut; it is read on at the next pass")
+        return
     this.log(f"all {cutting.lfns} LFNs of {cutting.path.name} are cut; the list is in ListOfLFNs/Done")
+
+
+def _mark(connection: Connection, cutting: Cutting, state: str) -> None:
+    connection.execute(update(tables.master).where(M.id == cutting.id).values(state=state, since=clock.now()))
+
+
+def _has_more(path: Path, before: Print) -> bool:
+    """Does the file go on behind what was read, or no longer begin with it?"""
+    try:
+        reader = Reader(path, before, trusted=True)
+    except MasterRefused:
+        return True
+    try:
+        return any(masters.is_lfn_line(line) for _, lines, _ in reader.batches(1000) for line in lines)
+    except MasterRefused:
+        return True
+    finally:
+        reader.close()
 
 
 def _refuse(this: Pass, home: Home, path: Path, why: str) -> None:
