@@ -15,8 +15,7 @@ SUBMIT_BEFORE_INTENT = (
     for order in orders:
         row = submit._job_row(order, installation, now)
         files = tuple(
-            SimpleNamespace(id=0, checksum=p.checksum, size=p.size, source=p.pair.source, destination=p.pair.destination, overwrite=1)
-            for p in order.plan.of(plan.GO)
+            SimpleNamespace(id=0, checksum=p.checksum, size=p.size, overwrite=1, **vars(p.pair)) for p in order.plan.of(plan.GO)
         )
         words = (row["attempt"], row["server"], row["sid"], row["job"], row["vo"], None, files)
         submit.send(order.server, submit.Intent(0, order.plan.row.id, *words), this.settings, None)

@@ -157,10 +157,8 @@ def _folders(machine: Machine, db: Any) -> list[str]:
 
 
 def _talk(machine: Machine, passes: Sequence[Done]) -> list[str]:
-    found = []
-    for done in passes:
-        if done.code not in (0, 1) or TROUBLE.search(done.err):
-            found.append(f"{done.command} ended with {done.code}: {done.err.strip()}")
+    bad = [done for done in passes if done.code not in (0, 1) or TROUBLE.search(done.err)]
+    found = [f"{done.command} ended with {done.code}: {done.err.strip()}" for done in bad]
     for path in sorted((machine.home / "log").glob("*.log")):
         found += [f"{path.name}: {line}" for line in path.read_text().splitlines() if TROUBLE.search(line)]
     return found

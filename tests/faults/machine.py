@@ -24,7 +24,9 @@ from tests.support import ROOT, environment
 
 SERVERS = ("fts1", "fts2")
 ROUND_SECONDS = 120  # how far the clock goes on with each round of passes, so that no list still waits
-LFNS_A_LIST = 3
+PRODUCER = ("migrate-producer", "--lists", "0", "--lfns", "3")
+CONSUMER = ("migrate-consumer", "--lists", "0")
+MONITOR = ("migrate-monitor",)
 # Of each LFN: what becomes of it. The sources differ, one is empty; two names need encoding.
 OUTCOMES: dict[bytes, str] = {
     b"/one/a": "Okay",
@@ -153,9 +155,9 @@ class Machine:
         own = {"DMTOOLS_CLOCK_OFFSET": str(clock), "DMTOOLS_SEED": seed, "PYTHONPATH": str(self.tree)}
         return environment(self.home, own)
 
-    def run(self, *argv: str, seed: str = OTHER_SEED, offset: float | None = None) -> Done:
-        """A command, in a fork of the warm process."""
-        return self.warm.run(*argv, env=self.environment(seed, offset))
+    def run(self, *argv: str, seed: str = OTHER_SEED, offset: float | None = None, killed_after: float | None = None) -> Done:
+        """A command, in a fork of the warm process; its code is negative when it was killed so many seconds after its start."""
+        return self.warm.run(*argv, env=self.environment(seed, offset), killed_after=killed_after)
 
     @staticmethod
     def expect(done: Done, *codes: int) -> Done:
@@ -205,12 +207,9 @@ class Machine:
     def round(self) -> list[Done]:
         """One round of plain passes, as cron would start them, a while later than the one before."""
         self.rounds += 1
-        done = [
-            self.run("migrate-producer", "--lists", "0", "--lfns", str(LFNS_A_LIST)),
-            self.run("migrate-consumer", "--lists", "0"),
-        ]
+        done = [self.run(*PRODUCER), self.run(*CONSUMER)]
         self.wait_for_servers()
-        return [*done, self.run("migrate-monitor")]
+        return [*done, self.run(*MONITOR)]
 
     def to_the_end(self, most: int = 6) -> list[Done]:
         """Rounds until nothing is open; no more than `most`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.faults import calls, judge
 from tests.faults.calls import NO_MORE, Call
-from tests.faults.machine import FIRST_FAILURES, FIRST_SEED, LFNS_A_LIST, Machine
+from tests.faults.machine import CONSUMER, FIRST_FAILURES, FIRST_SEED, MONITOR, OTHER_SEED, PRODUCER, Machine
 
 KILL = "signal=KILL"
 
@@ -25,14 +25,12 @@ class Stage:
     command: tuple[str, ...]
 
 
-PRODUCER = ("migrate-producer", "--lists", "0", "--lfns", str(LFNS_A_LIST))
-CONSUMER = ("migrate-consumer", "--lists", "0")
 STAGES = (
     Stage("producer", PRODUCER),  # a master list, nothing cut
     Stage("consumer", CONSUMER),  # three lists in TODO: the submissions go by threads
     Stage("one", ("migrate-consumer", "--lists", "1")),  # one of them: all in one thread
     Stage("resume", CONSUMER),  # three lists booked, of whose submission nothing is known
-    Stage("monitor", ("migrate-monitor",)),  # three jobs ended: FINISHED, FINISHEDDIRTY, FAILED
+    Stage("monitor", MONITOR),  # three jobs ended: FINISHED, FINISHEDDIRTY, FAILED
     Stage("again", CONSUMER),  # the rest of the dirty list and the failed one, in TODO
 )
 BY_NAME = {stage.name: stage for stage in STAGES}
@@ -92,7 +90,7 @@ def prepare(machine: Machine, wanted: Sequence[str]) -> None:
         machine.stop_servers()
         machine.keep("monitor")
         machine.start_servers()
-        machine.expect(machine.run("migrate-monitor"), 0)
+        machine.expect(machine.run(*MONITOR), 0)
         machine.stop_servers()
         machine.rounds += 1
         machine.keep("again")
@@ -121,14 +119,43 @@ def points(machine: Machine, stage: Stage) -> list[Call]:
 def run(machine: Machine, stage: Stage, call: Call, fault: str = KILL) -> Row:
     """One point."""
     start(machine, stage)
-    env = machine.environment(FIRST_SEED)
-    outcome = calls.disturbed(command(machine, stage), env, machine.home, machine.place / "trace", call, fault)
+    outcome = _disturb(machine, stage, call, fault, FIRST_SEED)
     wrong = [] if outcome.code == -9 else judge.said_badly(stage.command[0], outcome.code, outcome.err)
-    passes = machine.to_the_end()
-    wrong += judge.judge(machine, passes)
-    hit = outcome.hit or call
-    code, opened, hidden = outcome.code, judge.copies(machine), len(judge.leftovers(machine.home))
-    return Row(stage.name, hit, fault, outcome.hit is not None, code, opened, hidden, tuple(wrong))
+    return _judged(machine, stage.name, outcome.hit or call, fault, outcome.hit is not None, outcome.code, wrong)
+
+
+def twice(machine: Machine, first: tuple[Stage, Call], second: tuple[Stage, Call]) -> Row:
+    """Killed, and the pass that comes to mend it killed as well."""
+    (stage, call), (later, other) = first, second
+    start(machine, stage)
+    one = _disturb(machine, stage, call, KILL, FIRST_SEED)
+    machine.wait_for_servers()
+    machine.rounds += 1
+    two = _disturb(machine, later, other, KILL, OTHER_SEED)
+    wrong = [] if two.code == -9 else judge.said_badly(later.command[0], two.code, two.err)
+    both = Call(
+        f"{(one.hit or call).name}+{other.name}", call.number, f"{call.subject}, then the {other.number}th of {other.subject}"
+    )
+    return _judged(machine, f"{stage.name}+{later.name}", both, KILL, two.hit is not None, two.code, wrong)
+
+
+def moment(machine: Machine, stage: Stage, seconds: float) -> Row:
+    """Killed at a moment: in whatever all its threads were doing."""
+    start(machine, stage)
+    done = machine.run(*stage.command, seed=FIRST_SEED, killed_after=seconds)
+    wrong = [] if done.code < 0 else judge.said_badly(stage.command[0], done.code, done.err)
+    call = Call("moment", round(seconds * 1e6), "microseconds after its start")
+    return _judged(machine, stage.name, call, KILL, done.code < 0, done.code, wrong)
+
+
+def _disturb(machine: Machine, stage: Stage, call: Call, fault: str, seed: str) -> calls.Outcome:
+    log = machine.place / "trace"
+    return calls.disturbed(command(machine, stage), machine.environment(seed), machine.home, log, call, fault)
+
+
+def _judged(machine: Machine, stage: str, call: Call, fault: str, hit: bool, code: int, wrong: list[str]) -> Row:
+    wrong += judge.judge(machine, machine.to_the_end())
+    return Row(stage, call, fault, hit, code, judge.copies(machine), len(judge.leftovers(machine.home)), tuple(wrong))
 
 
 def sample(found: Sequence[Call], most: int, seed: int) -> list[Call]:

@@ -51,14 +51,14 @@ class Warm:
         self._process.stdin.write(json.dumps(request) + "\n")
         return int(self._process.stdout.readline())
 
-    def _start(self, argv: tuple[str, ...], env: dict[str, str], out: Path, err: Path, wait: bool) -> int:
+    def _start(self, argv: tuple[str, ...], env: dict[str, str], out: Path, err: Path, **more: Any) -> int:
         full = [str(self.tree / "bin" / argv[0]), *argv[1:]]
-        return self._ask(argv=full, tree=str(self.tree), env=env, out=str(out), err=str(err), wait=wait)
+        return self._ask(argv=full, tree=str(self.tree), env=env, out=str(out), err=str(err), **more)
 
-    def run(self, *argv: str, env: dict[str, str]) -> Done:
-        """A command to its end."""
+    def run(self, *argv: str, env: dict[str, str], killed_after: float | None = None) -> Done:
+        """A command to its end, or until the kernel ends it (by SIGALRM, which it doesn't catch) after so many seconds."""
         out, err = self.place / "warm.out", self.place / "warm.err"
-        code = self._start(argv, env, out, err, wait=True)
+        code = self._start(argv, env, out, err, wait=True, alarm=killed_after)
         return Done(" ".join(argv), code, out.read_text("utf-8", "replace"), err.read_text("utf-8", "replace"))
 
     def serve(self, *argv: str, env: dict[str, str], listening: int) -> int:
@@ -100,6 +100,8 @@ def _become(request: dict[str, Any]) -> None:
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), handle)
     sys.argv = request["argv"]
     sys.path[0:0] = [str(Path(sys.argv[0]).parent), request["tree"]]
+    if request.get("alarm") is not None:
+        signal.setitimer(signal.ITIMER_REAL, request["alarm"])
     code = 1
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
@@ -119,16 +121,21 @@ def _main() -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
+    servers: set[int] = set()
     for line in sys.stdin:
         request = json.loads(line)
         if "stop" in request:
+            servers.discard(request["stop"])
             os.kill(request["stop"], request["how"])
             answer = os.waitstatus_to_exitcode(os.waitpid(request["stop"], 0)[1])
         elif child := os.fork():
             answer = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if request["wait"] else child
+            servers |= set() if request["wait"] else {child}
         else:
             _become(request)
         print(answer, flush=True)
+    for server in servers:  # who asked is gone, perhaps killed
+        os.kill(server, signal.SIGKILL)
 
 
 if __name__ == "__main__":
