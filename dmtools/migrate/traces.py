@@ -65,16 +65,29 @@ def search(q: Question) -> list[Match]:
 
 
 def _lines_with(q: Question) -> Iterator[Match]:
+    """Lines that hold the text: of the master lists, and of those in Done whose lists still wait."""
     part = q.text.encode("utf-8", "surrogateescape")
-    for path in masters.entries(q.settings.home / "migrate" / "TODO" / "ListOfLFNs"):
-        try:
-            stream = masters.open_master(path)
-        except (MasterRefused, OSError):
-            continue
-        with stream:
+    root = q.settings.home / "migrate" / "TODO" / "ListOfLFNs"
+    waiting = select(F.master_id).where(F.pipeline == "migrate", F.state.in_(("cut", "TODO")), F.planned == 0).distinct()
+    rows = q.connection.execute(select(M.name, M.read_bytes, M.id).where(M.home == _home(q)))
+    read = {row.name: (row.read_bytes, row.id) for row in rows}
+    open_ids = set(q.connection.execute(waiting).scalars())
+    for path in (*masters.entries(root), *masters.entries(root / "Done")):
+        cut, master = read.get(names.encode(path.name.encode("utf-8", "surrogateescape")), (0, None))
+        if path.parent == root or master in open_ids:
+            yield from _lines_of(path, part, cut)
+
+
+def _lines_of(path: Path, part: bytes, cut: int) -> Iterator[Match]:
+    offset = 0
+    try:
+        with masters.open_master(path) as stream:
             for line in stream:
                 if part in line and masters.is_lfn_line(line):
-                    yield Match(names.shown(names.encode(line.rstrip(b"\n"))), "file", LISTED)
+                    yield Match(names.shown(names.encode(line.rstrip(b"\n"))), "file", TODO if offset < cut else LISTED)
+                offset += len(line)
+    except (MasterRefused, OSError, EOFError):
+        return
 
 
 def _from_the_start(q: Question, one: Trace) -> Trace:
