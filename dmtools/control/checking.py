@@ -37,6 +37,7 @@ class Finding:
     mend: str = ""
     next: str = ""
     note: bool = False
+    item: int = 0  # the row it is about, for the repair
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -46,10 +47,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a pipeline's check gets. `storage`: look at the destinations of no, some or all files that are done."""
+    """What a pipeline's check gets. `storage`: look at the destinations of no, some or all files that are done.
+
+    `seed` chooses the sample: the same one whenever it is looked at in one run.
+    """
 
     this: Pass
     storage: str = "no"
+    seed: int = 1
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,14 @@ def repair(inspection: Inspection, entries: Sequence[Pipeline], findings: Sequen
         mine = [finding for finding in findings if finding.pipeline == entry.name]
         if entry.repair and mine:
             _function(entry.repair)(inspection, mine)
+
+
+def after(before: Sequence[Finding], now: Sequence[Finding]) -> list[Outcome]:
+    """What the repair mended, what is left, what came up meanwhile."""
+    left = {finding.key for finding in now}
+    found = [Outcome(finding, finding.key not in left) for finding in before]
+    known = {finding.key for finding in before}
+    return found + [Outcome(finding) for finding in now if finding.key not in known]
 
 
 def _function(place: str) -> Any:

@@ -86,7 +86,7 @@ def check(inspection: Inspection) -> Iterator[Finding]:
     yield from check_rows.check(scene)
     yield from checking.leftovers(this, "migrate", places(scene.home))
     if inspection.storage != "no":
-        yield from check_storage.check(scene, inspection.storage)
+        yield from check_storage.check(scene, inspection.storage, inspection.seed)
 
 
 # ---- places
@@ -118,31 +118,7 @@ def tables_are_lost(this: Pass, home: Home) -> bool:
         where = (F.pipeline == "migrate", F.home == home.id)
         if connection.execute(select(F.id).where(*where).limit(1)).first() is not None:
             return False
-    return was_booked(home)
-
-
-def was_booked(home: Home) -> bool:
-    """Does any list of the queue say that the tables knew it?"""
-    for folder in (at.DOING, *DONE_FOLDERS, at.TODO):
-        for name in home.folders.names(folder):
-            notes = _notes(home.folders.path(folder, name))
-            ours = "list" in notes and (folder != at.TODO or "attempt" in notes or _has_master(home, notes))
-            if ours:
-                return True
-    return False
-
-
-def _has_master(home: Home, notes: dict[str, str]) -> bool:
-    raw = names.decode(notes.get("master", "")).decode("utf-8", "surrogateescape")
-    return bool(raw) and any((place / raw).is_file() for place in (home.masters, home.masters / "Done"))
-
-
-def _notes(path: Path) -> dict[str, str]:
-    try:
-        with path.open("rb") as stream:
-            return listfile.parse(stream.read(4096).partition(b"\n")[0]).notes
-    except OSError:
-        return {}
+    return home.was_booked()
 
 
 # ---- open lists

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from dmtools import names
 from dmtools.control.checking import Finding
@@ -17,14 +17,15 @@ from dmtools.transfers import verdict
 
 T, F = tables.transfer.c, tables.filelist.c
 SAMPLE = 100
+PRIME = 1_000_003
 CHUNK = 500
 SECONDS = 3600
 
 
-def check(scene: Scene, how: str) -> Iterator[Finding]:
+def check(scene: Scene, how: str, seed: int) -> Iterator[Finding]:
     """Looks at a random sample of the Okay files, or at all of them: size and checksum."""
     unknown, first = 0, ""
-    for part in _parts(scene, how):
+    for part in _parts(scene, how, seed):
         looks = verdict.look_at_destinations(part, scene.this.settings, SECONDS)
         for row in part:
             look = looks.get(row.id)
@@ -37,12 +38,12 @@ def check(scene: Scene, how: str) -> Iterator[Finding]:
         yield note("storage-unknown", f"{unknown} files", f"their destinations can't be asked now, e.g. {first}")
 
 
-def _parts(scene: Scene, how: str) -> Iterator[Sequence[AnyRow]]:
+def _parts(scene: Scene, how: str, seed: int) -> Iterator[Sequence[AnyRow]]:
     columns = (T.id, T.name, T.destination, T.size, T.checksum)
     query = select(*columns).join(tables.filelist, F.id == T.list_id)
     query = query.where(T.pipeline == "migrate", T.state == OKAY, F.home == scene.home.id)
     if how == "sample":
-        order = func.random() if scene.this.ledger.sqlite else func.rand()
+        order = (T.id * seed) % PRIME  # a random order that is the same at the second look
         with scene.this.ledger.read() as connection:
             yield list(connection.execute(query.order_by(order).limit(SAMPLE)))
         return
@@ -61,7 +62,8 @@ def judge(row: AnyRow, look: Look) -> Finding | None:
     shown = names.shown(row.name)
     if isinstance(look, Absent):
         mend = "it becomes Bad, class lost; migrate-triage --class lost --requeue copies it again"
-        return finding("okay-gone", shown, f"it is Okay, but nothing is at {row.destination}", mend)
+        says = f"it is Okay, but nothing is at {row.destination}"
+        return Finding("migrate", "okay-gone", shown, says, mend, item=row.id)
     if isinstance(look, Present) and not _same(row, look):
         says = f"it is Okay with {row.size} bytes, {row.checksum}; at {row.destination} are {look.size} bytes, {look.checksum}"
         return finding(

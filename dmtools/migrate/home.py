@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from dmtools import names
+from dmtools.command import Unavailable
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
+from dmtools.spool import folders as at
 from dmtools.spool.folders import Folders, home_id
 
 if TYPE_CHECKING:
     from dmtools.migrate.rules import Rules
+
+F = tables.filelist.c
 
 
 class Home:
@@ -34,12 +40,45 @@ class Home:
 
     @classmethod
     def of(cls, this: Pass) -> Home:
-        """The HOME of this pass; its id is made when it is new."""
+        """The HOME of this pass; its id is made when it is new. Raises Unavailable when its tables were lost."""
         path = this.home / "run" / "home-id"
         if path.exists():
-            return cls(this, path.read_text("ascii").strip())
-        if this.dry_run:
-            return cls(this, "")
+            found = cls(this, path.read_text("ascii").strip())
+        else:
+            with this.ledger.read() as connection:
+                known = list(connection.execute(select(F.home).distinct()).scalars()) if this.ledger.sqlite else []
+            found = cls(this, (known or [""])[0] if this.dry_run else home_id(this.home, known))
+        found.refuse_lost_tables(this)
+        return found
+
+    def refuse_lost_tables(self, this: Pass) -> None:
+        """New tables over old directories: each list would be moved a second time."""
         with this.ledger.read() as connection:
-            known = list(connection.execute(select(tables.filelist.c.home).distinct()).scalars())
-        return cls(this, home_id(this.home, known if this.ledger.sqlite else ()))
+            if connection.execute(select(F.id).where(F.pipeline == "migrate", F.home == self.id).limit(1)).first() is not None:
+                return
+        if self.was_booked():
+            why = f"the directories below {self.folders.root} hold lists that were booked; the database {this.ledger.shown} knows none"
+            raise Unavailable("the tables were lost", str(this.home), why, "rebuild them with: dm-check --repair")
+
+    def was_booked(self) -> bool:
+        """Does any list of the queue say that tables knew it?"""
+        return any(
+            "list" in notes and (folder != at.TODO or "attempt" in notes or self._has_master(notes.get("master", "")))
+            for folder in (at.DOING, at.OKAY, at.BAD, at.MISSING, at.TODO)
+            for name in self.folders.names(folder)
+            if (notes := _first_notes(self.folders.path(folder, name)))
+        )
+
+    def _has_master(self, name: str) -> bool:
+        raw = names.decode(name).decode("utf-8", "surrogateescape")
+        return bool(raw) and any((place / raw).is_file() for place in (self.masters, self.masters / "Done"))
+
+
+def _first_notes(path: Path) -> dict[str, str]:
+    """The `#dm` words of a file's first line; none when it can't be read."""
+    try:
+        with path.open("rb") as stream:
+            line = stream.readline(4096).decode("ascii", "replace")
+    except OSError:
+        return {}
+    return dict(re.findall(r"(\w+)=(\S*)", line[4:])) if line.startswith("#dm ") else {}

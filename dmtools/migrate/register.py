@@ -45,4 +45,6 @@ PIPELINE = Pipeline(
     trace="dmtools.migrate.traces:trace",
     search="dmtools.migrate.traces:search",
     near="dmtools.migrate.traces:near",
+    check="dmtools.migrate.check:check",
+    repair="dmtools.migrate.repair:repair",
 )

@@ -89,3 +89,13 @@ def _there(connection: Connection, rows: Sequence[ListRow]) -> None:
     for row in rows:
         state: dict[str, Any] = {"state": lists.TODO if row.files else lists.DONE, "since": clock.now()}
         connection.execute(update(tables.filelist).where(F.id == row.id, F.state == lists.CUT).values(state))
+
+
+def project_one(this: Pass, home: Home, row: ListRow, folder: str) -> None:
+    """One folder after the tables for one list; what a person did with the list elsewhere stays."""
+    with this.ledger.read() as connection:
+        data = project.text(project.load(connection, [row])[0], folder)
+    if data is not None:
+        home.folders.put(folder, row.name, data)
+    else:
+        home.folders.drop_many(folder, [row.name])

@@ -11,7 +11,7 @@ STATES = States(
         State(LISTED, "in a master list, not yet cut (counted, without a row)", "migrate-producer", (TODO, BAD)),
         State(TODO, "in a list file that waits for a server", "migrate-producer", (DOING, OKAY, BAD, MISSING)),
         State(DOING, "in a job at an FTS server", "migrate-consumer", (OKAY, BAD, TODO)),
-        State(OKAY, "at the destination, proved equal to the source", "migrate-monitor", ()),
+        State(OKAY, "at the destination, proved equal to the source", "migrate-monitor", (BAD,)),  # dm-check: it is lost
         State(BAD, "needs a person: the reason is in DONE/Bad", "migrate-monitor", (TODO,)),
         State(MISSING, "the source was not there before the first submission", "migrate-consumer", (TODO,)),
     ),

@@ -40,6 +40,9 @@ CLASSES = {
         ErrorClass("data", "the storage says the data are bad", wait_seconds=300, advice="check the source file"),
         ErrorClass("canceled", "somebody else canceled it", wait_seconds=60),
         ErrorClass("withdrawn", "we canceled it", limit=1, advice="requeue it with migrate-triage --class withdrawn"),
+        ErrorClass(
+            "lost", "the copy was proved, and is gone", limit=1, advice="ask its storage; migrate-triage --class lost --requeue"
+        ),
         ErrorClass("full", "the destination has no room", attempt=False, wait_seconds=600, advice="make room at the destination"),
         ErrorClass(
             "credentials", "proxy or token is not accepted", attempt=False, wait_seconds=300, advice="renew the proxy or token"

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from dmtools.ledger import tables
 from dmtools.ledger.types import AnyRow
+from dmtools.names import encode
 from dmtools.spool import folders as at
 from dmtools.spool import listfile
 from dmtools.spool.folders import Folders
@@ -41,7 +42,7 @@ def load(connection: Connection, rows: Sequence[ListRow]) -> list[Content]:
     for part in lists.chunks(list(found)):
         for file in connection.execute(select(*columns).where(T.list_id.in_(part)).order_by(T.id)):
             found[file.list_id].files.append(file)
-        jobs = select(J.id, J.list_id, J.attempt, J.server, J.sid, J.job, J.state, J.fts_state).where(J.list_id.in_(part))
+        jobs = select(J.id, J.list_id, J.attempt, J.server, J.sid, J.job, J.vo, J.state, J.fts_state).where(J.list_id.in_(part))
         for job in connection.execute(jobs.order_by(J.list_id, J.attempt)):
             found[job.list_id].job = job
     dirty = {
@@ -104,7 +105,8 @@ def text(content: Content, folder: str) -> bytes | None:
     notes = [_origin(content)]
     if folder == at.DOING and content.job is not None:
         job = content.job
-        notes = [_origin(content, attempt=job.attempt, server=job.server, sid=job.sid, job=job.job, **_before(files))]
+        intent = {"attempt": job.attempt, "server": job.server, "sid": job.sid, "job": job.job, "vo": encode(job.vo)}
+        notes = [_origin(content, **intent, **_before(files))]
     elif folder == at.TODO:
         notes = [_origin(content, attempt=content.row.attempt, **_before(files))]
     pairs = [_pair(f) for f in files if f.destination]
