@@ -43,7 +43,7 @@ def consume(this: Pass, *, most: int) -> None:
     if this.dry_run:
         _dry(this, home, most)
         return
-    servers = ask_servers(this.settings)
+    servers = ask_servers(this.settings, for_jobs=True)
     tell_away(this, servers)
     if servers.all_away():
         named = ", ".join(s.name for s in this.settings.fts.servers)

@@ -173,16 +173,23 @@ def _without_intent(this: Pass, home: Home, found: Sequence[str]) -> None:
         row = rows.get(name)
         if row is not None and row.state in (lists.DOING, lists.SETTLING, lists.TODO, lists.CUT):
             continue  # taken on meanwhile, or put right above
-        if home.folders.has(at.TODO, name):
-            path = home.folders.set_aside(at.DOING, name)
-            this.log(f"{name} stood in DOING without an intent and in TODO: the copy in DOING is now {path}")
-        elif home.folders.path(at.DOING, name).is_dir():
-            path = home.folders.set_aside(at.DOING, name)
-            this.log(f"DOING/{name} is a directory: set aside as {path}")
-        else:
-            home.folders.transfer(at.DOING, at.TODO, name)
-            this.log(f"{name} stood in DOING without an intent: to TODO (rule 1)")
-            this.moved("DOING without intent", "TODO")
+        try:
+            _back_to_todo(this, home, name)
+        except (FileNotFoundError, FileExistsError):
+            continue  # another monitor was quicker
+
+
+def _back_to_todo(this: Pass, home: Home, name: str) -> None:
+    if home.folders.has(at.TODO, name):
+        path = home.folders.set_aside(at.DOING, name)
+        this.log(f"{name} stood in DOING without an intent and in TODO: the copy in DOING is now {path}")
+    elif home.folders.path(at.DOING, name).is_dir():
+        path = home.folders.set_aside(at.DOING, name)
+        this.log(f"DOING/{name} is a directory: set aside as {path}")
+    else:
+        home.folders.transfer(at.DOING, at.TODO, name)
+        this.log(f"{name} stood in DOING without an intent: to TODO (rule 1)")
+        this.moved("DOING without intent", "TODO")
 
 
 def _with_leases(this: Pass, rows: Sequence[ListRow], act: Callable[[Sequence[ListRow]], None]) -> None:

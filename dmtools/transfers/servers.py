@@ -34,8 +34,11 @@ class Servers:
         return self.away.get(name) or self.refused.get(name) or f"{name} is not among [fts] servers any more"
 
 
-def ask(settings: Settings, wanted: Iterable[str] | None = None) -> Servers:
-    """Connects to the servers (all, or those named); asked again at every pass."""
+def ask(settings: Settings, wanted: Iterable[str] | None = None, *, for_jobs: bool = False) -> Servers:
+    """Connects to the servers (all, or those named); asked again at every pass.
+
+    `for_jobs`: also under which VO each knows us, for the ids of new jobs follow from it; one that can't say it is away.
+    """
     from dmtools.transfers.fts import Away, CredentialsRefused, connect
 
     found = Servers()
@@ -47,9 +50,12 @@ def ask(settings: Settings, wanted: Iterable[str] | None = None) -> Servers:
             url, token = address(settings, server)
             given = credentials.for_server(settings, token)
             seconds = (settings.fts.connect_seconds, settings.fts.call_seconds)
-            found.up[server.name] = connect(
+            one = connect(
                 server.name, url, server.weight, token=given.token, proxy=given.proxy, capath=given.capath, seconds=seconds
             )
+            if for_jobs:
+                one.know_vo()
+            found.up[server.name] = one
         except Away as problem:
             found.away[server.name] = str(problem)
         except (CredentialsRefused, credentials.Unusable) as problem:

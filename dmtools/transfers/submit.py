@@ -194,6 +194,9 @@ def send(server: FtsServer, intent: Intent, settings: Settings, rule: Rule | Non
     from dmtools.transfers.fts import Away, CredentialsRefused, Duplicate, SubmitRefused, Unknowable
 
     try:
+        if server.vo != intent.vo:
+            why = f"{server.name} knows us under the VO {server.vo} now, and the job was booked under {intent.vo}"
+            return Sent(intent, LATER, f"{why}: under another VO it would be another job; use those credentials again")
         job = server.submit([_file(row) for row in intent.files], _params(intent, settings, rule))
     except Duplicate as problem:
         return _adopt(server, intent, str(problem))
@@ -203,11 +206,19 @@ def send(server: FtsServer, intent: Intent, settings: Settings, rule: Rule | Non
         return Sent(intent, LATER, f"{server.name} does not accept our credentials: {problem}; renew the proxy or token")
     except (Unknowable, Away) as problem:
         return Sent(intent, LATER, f"the answer of {server.name} was lost ({problem}); the same job is sent there again")
-    if job != intent.job:
-        return Sent(
-            intent, LATER, f"{server.name} gave the id {job}, not {intent.job}: it makes no deterministic ids; ask its operators"
-        )
-    return Sent(intent, ACCEPTED)
+    return Sent(intent, ACCEPTED) if job == intent.job else _refuse_id(server, intent, job)
+
+
+def _refuse_id(server: FtsServer, intent: Intent, job: str) -> Sent:
+    """The server made a job under an id of its own: it is canceled, for sent again it would be another one each time."""
+    from dmtools.transfers.fts import Away, CredentialsRefused
+
+    try:
+        done = f"that job was canceled ({server.cancel(job) or 'it is gone'})"
+    except (Away, CredentialsRefused) as problem:
+        done = f"that job could not be canceled ({problem}): cancel it by hand"
+    why = f"{server.name} gave the id {job}, not {intent.job}: it makes no deterministic ids"
+    return Sent(intent, LATER, f"{why}; {done}; take the server out of [fts] servers, or ask its operators")
 
 
 def _adopt(server: FtsServer, intent: Intent, text: str) -> Sent:
