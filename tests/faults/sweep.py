@@ -96,9 +96,9 @@ def prepare(machine: Machine, wanted: Sequence[str]) -> None:
         machine.keep("again")
 
 
-def command(machine: Machine, stage: Stage) -> list[str]:
-    """The argv of the stage's command: a process of its own, as cron starts it."""
-    return [sys.executable, str(machine.tree / "bin" / stage.command[0]), *stage.command[1:]]
+def argv(machine: Machine, command: Sequence[str]) -> list[str]:
+    """The command as a process of its own, as cron starts it."""
+    return [sys.executable, str(machine.tree / "bin" / command[0]), *command[1:]]
 
 
 def start(machine: Machine, stage: Stage) -> None:
@@ -111,7 +111,7 @@ def points(machine: Machine, stage: Stage) -> list[Call]:
     """Every call of the stage's command that matters, and behind the last of each kind one that never comes."""
     start(machine, stage)
     env = machine.environment(FIRST_SEED)
-    found = calls.relevant(command(machine, stage), env, machine.home, machine.place / "trace")
+    found = calls.relevant(argv(machine, stage.command), env, machine.home, machine.place / "trace")
     assert found, f"{stage.name} writes nothing"
     return found
 
@@ -150,7 +150,7 @@ def moment(machine: Machine, stage: Stage, seconds: float) -> Row:
 
 def _disturb(machine: Machine, stage: Stage, call: Call, fault: str, seed: str) -> calls.Outcome:
     log = machine.place / "trace"
-    return calls.disturbed(command(machine, stage), machine.environment(seed), machine.home, log, call, fault)
+    return calls.disturbed(argv(machine, stage.command), machine.environment(seed), machine.home, log, call, fault)
 
 
 def _judged(machine: Machine, stage: str, call: Call, fault: str, hit: bool, code: int, wrong: list[str]) -> Row:
