@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from dmtools import names
-from dmtools.migrate.masters import is_lfn_line
+from dmtools.migrate.masters import enough, is_lfn_line
 from dmtools.migrate.rules import Rules
 from dmtools.settings import Rule
 from dmtools.spool.listfile import MAX_URL
@@ -27,12 +27,16 @@ class Piece:
 
 
 def pieces(start: int, lines: list[bytes], ends: bool, rules: Rules, lfns: int) -> Iterator[Piece]:
-    """Cuts lines into lists of at most `lfns` files. `ends`: does the last line have its newline?"""
-    only = rules.the_only()
-    for first in range(0, len(lines), lfns):
+    """Cuts lines into lists of `lfns` files, the last may have fewer. `ends`: does the last line have its newline?"""
+    only, first = rules.the_only(), 0
+    while first < len(lines):
         part = lines[first : first + lfns]
-        length = sum(map(len, part)) + len(part) - (0 if ends or first + lfns < len(lines) else 1)
-        if only is not None and _all_plain(part):
+        plain = only is not None and _all_plain(part)
+        if not plain:
+            part = lines[first : enough(lines, lfns, first) or len(lines)]
+        first += len(part)
+        length = sum(map(len, part)) + len(part) - (0 if ends or first < len(lines) else 1)
+        if only is not None and plain:
             yield Piece(start, length, len(part), _quick(part, only), len(part))
         else:
             yield from _slow(start, part, length, rules)

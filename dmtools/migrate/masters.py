@@ -13,6 +13,7 @@ from typing import IO, Any
 
 BLOCK = 1 << 20
 MAX_LINE = 1 << 16
+MAX_COMMENTS = 1 << 16  # lines kept in memory while names are looked for
 
 
 class MasterRefused(Exception):
@@ -90,7 +91,8 @@ class Reader:
         if len(head) != before.read - whole or (before.read and hashlib.sha256(head).hexdigest() != before.tail):
             raise MasterRefused(_CHANGED)
         self.feed(head)
-        self._ends_open = bool(head) and not head.endswith(b"\n")
+        last = head[-1:] or b"".join(read_blocks(self.stream, max(0, whole - 1), 1 if whole else 0))
+        self._ends_open = last not in (b"", b"\n")
 
     def _prove(self, before: Print, whole: int) -> None:
         chain = ""
@@ -111,7 +113,7 @@ class Reader:
                 self._digest = hashlib.sha256()
 
     def batches(self, most: int) -> Iterator[tuple[int, list[bytes], Print]]:
-        """(offset of the first line, at most `most` lines without their newline, the print behind them), to the end."""
+        """(offset of the first line, lines without their newline of which at most `most` name a file, the print behind them)."""
         start, lines, rest = self._position, list[bytes](), b""
         for block in read_blocks(self.stream, self._position):
             if self._ends_open:
@@ -123,9 +125,9 @@ class Reader:
             if len(rest) > MAX_LINE:
                 raise MasterRefused(f"is no list of names: it holds a line of more than {MAX_LINE} bytes")
             lines += parts
-            while len(lines) >= most:
-                yield self._batch(start, lines[:most], b"\n")
-                start, lines = self._position, lines[most:]
+            while len(lines) >= most and (end := enough(lines, most)):
+                yield self._batch(start, lines[:end], b"\n")
+                start, lines = self._position, lines[end:]
         if rest:
             lines.append(rest)
         if lines:
@@ -178,15 +180,28 @@ def count_lfns(path: Path, start: int) -> int:
         stream.close()
 
 
+_ODD = (b"#", b"\n", b" ", b"\t", b"\r", b"\x0b", b"\x0c")  # how a line may begin that perhaps names no file
+
+
 def _count(text: bytes) -> int:
     """Lines that name a file; quick when there are neither comments nor blanks at a line's begin."""
     if not text:
         return 0
-    if text.startswith((b"#", b"\n", b" ", b"\t", b"\r")) or any(
-        mark in text for mark in (b"\n#", b"\n\n", b"\n ", b"\n\t", b"\n\r")
-    ):
+    if text.startswith(_ODD) or any(b"\n" + mark in text for mark in _ODD):
         return sum(1 for line in text.split(b"\n") if is_lfn_line(line))
     return text.count(b"\n") + (0 if text.endswith(b"\n") else 1)
+
+
+def enough(lines: list[bytes], most: int, first: int = 0) -> int:
+    """Where the lines from `first` on end of which `most` name a file; 0: there are fewer. Comments alone end somewhere too."""
+    end, found = first, 0
+    while found < most:
+        part = lines[end : end + most - found]
+        if not part:
+            return end if end - first > MAX_COMMENTS else 0
+        found += _count(b"\n".join(part) + b"\n")
+        end += len(part)
+    return end
 
 
 def lines_of(path: Path, start: int, length: int) -> list[bytes]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +96,14 @@ def _cut_all(this: Pass, cutting: Cutting, reader: Reader, left: int | None, lfn
             return left
         ends = after.read == start + sum(map(len, lines)) + len(lines)
         found = list(pieces(start, lines, ends, cutting.home.rules, lfns))
-        if left is not None and len(found) > left:  # a change of rule made more lists: take what was asked for
-            found = found[:left]
+        made = [number for number, piece in enumerate(found, 1) if piece.files or piece.bad]  # comments alone make no list
+        if left is not None and len(made) > left:  # a change of rule made more lists: take what was asked for
+            found = found[: made[left - 1]]
             _cut(this, cutting, found, _print_behind(cutting, found[-1]))
         else:
             _cut(this, cutting, found, after)
         if left is not None:
-            left -= len(found)
+            left -= min(left, len(made))
             if left == 0:
                 return left
     return left
@@ -310,11 +310,13 @@ def _dry(this: Pass, home: Home, path: Path, left: int | None, lfns: int) -> int
         row = connection.execute(select(tables.master).where(M.home == home.id, M.name_key == names.key(name))).first()
     before = Print.parse(row.read_bytes, row.read_sha256) if row is not None else Print()
     reader = Reader(path, before, trusted=False)
-    for start, lines, after in islice(reader.batches(lfns), left):
+    for start, lines, after in reader.batches(lfns):
+        if left == 0:
+            break
         ends = after.read == start + sum(map(len, lines)) + len(lines)
-        for piece in pieces(start, lines, ends, home.rules, lfns):
+        found = [piece for piece in pieces(start, lines, ends, home.rules, lfns) if piece.files or piece.bad]
+        for piece in found[:left]:
             this.plan(f"would cut {piece.files} LFNs of {path.name} from byte {piece.start} into a list in TODO")
-            if left is not None:
-                left -= 1
+        left = left if left is None else left - len(found[:left])
     reader.close()
     return left

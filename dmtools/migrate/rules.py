@@ -51,13 +51,18 @@ class Rules:
         return rule, found
 
     def lfn(self, pair: Pair) -> str:
-        """The LFN whose source this is; a pair that no rule makes is named by its destination's path."""
+        """The LFN that makes this pair; else the one whose source this is; else the destination's path."""
+        best = (-1, "")
         for rule in self._rules:
             base = _base(rule.source)
-            if pair.source.startswith(base + "/"):
-                return _prefix(rule.match) + pair.source[len(base) :]
-        path = pair.destination.partition("://")[2].partition("/")[2]
-        return "/" + path.lstrip("/")
+            if not pair.source.startswith(base + "/"):
+                continue
+            rest = pair.source[len(base) :]
+            lfn = _prefix(rule.match) + rest
+            if pair.destination == _base(rule.destination) + rest and self.rule_for(lfn) is rule:
+                return lfn
+            best = max(best, (len(base), lfn), key=lambda found: found[0])
+        return best[1] or "/" + pair.destination.partition("://")[2].partition("/")[2].lstrip("/")
 
     def match_of(self, pair: Pair) -> str | None:
         """The `match` of the rule that a pair follows."""
