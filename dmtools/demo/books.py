@@ -63,10 +63,11 @@ def _entries(path: Path, source: Path) -> Iterator[tuple[bytes, str]]:
 
 
 def left_open(home: Path) -> list[str]:
-    """What stands in the directories for open work."""
+    """What stands in the directories for open work; a hidden name is a killed command's unfinished file, and no work."""
     places = ("migrate/TODO", "migrate/TODO/ListOfLFNs", "migrate/DOING")
     known = {"migrate/TODO/ListOfLFNs", "migrate/TODO/ListOfLFNs/Done"}
-    return [f"{place}/{name}" for place in places for name in os.listdir(home / place) if f"{place}/{name}" not in known]
+    shown = [f"{place}/{name}" for place in places for name in os.listdir(home / place) if not name.startswith(".")]
+    return [path for path in shown if path not in known]
 
 
 def set_aside(home: Path, source: Path) -> set[bytes]:
