@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url, 
 
 from dmtools import clock
 from dmtools.ledger.tables import SCHEMA
-from dmtools.settings import Settings, SettingsError, read_secret
+from dmtools.settings import Settings, SettingsError, database_problem, read_secret
 
 T = TypeVar("T")
 _REPEAT = {1205, 1213}  # MariaDB: lock wait time-out, deadlock: the whole transaction again
@@ -101,7 +101,11 @@ class Ledger:
         if "disk I/O" in said and self.sqlite and _is_full(Path(make_url(self.url).database or "/")):
             said = f"no space left: {said}"  # sqlite's shared memory file can't say so itself
         known = (
-            (r"locked|Lock wait", "is locked by another command", "the next pass tries again; dm-leases shows who works"),
+            (
+                r"locked|Lock wait|Deadlock",
+                "is locked by another command",
+                "the next pass tries again; dm-leases shows who works",
+            ),
             (r"full|No space|ENOSPC", "has no room on its disk", "make room; nothing was lost, the next pass goes on"),
             (
                 r"no such table|no such column|doesn't exist|Unknown column",
@@ -148,6 +152,8 @@ def database_url(settings: Settings) -> str:
     url = settings.database.url or os.environ.get("DMTOOLS_DATABASE_URL", "")
     if not url:
         return f"sqlite:///{settings.home / 'dmtools.db'}"
+    if not settings.database.url and (problem := database_problem(url)):
+        raise SettingsError(None, [f"$DMTOOLS_DATABASE_URL: {problem}"])
     if url.startswith("sqlite"):
         return url
     password = os.environ.get("DMTOOLS_DATABASE_PASSWORD")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, UniqueConstraint
 from sqlalchemy.schema import SchemaItem
 
-from dmtools.ledger.types import Id, Instant, Key, Name, Word, Words
+from dmtools.ledger.types import Id, Instant, Key, Name, Who, Word, Words
 
 SCHEMA = "0001"  # the newest migration: what this program reads and writes
 metadata = MetaData()
@@ -32,7 +32,7 @@ journal = _table(
     Column("item", BigInteger, nullable=False),
     Column("from_state", Word),
     Column("to_state", Word),
-    Column("by", Word, nullable=False),
+    Column("by", Who, nullable=False),
     Column("why", Words),
     Index("journal_item", "kind", "item"),
     Index("journal_at", "at"),
@@ -61,15 +61,15 @@ flow = _table(
 hold = _table(
     "hold",
     Column("id", Id, primary_key=True, autoincrement=True),
-    Column("scope", Word, nullable=False),
+    Column("scope", Who, nullable=False),
     Column("state", Word, nullable=False),
     Column("kind", Word, nullable=False),
-    Column("by", Word, nullable=False),
+    Column("by", Who, nullable=False),
     Column("reason", Words, nullable=False),
     Column("since", Instant, nullable=False),
     Column("until", Instant),
     Column("cleared_at", Instant),
-    Column("cleared_by", Word),
+    Column("cleared_by", Who),
     Index("hold_open", "cleared_at", "scope"),
 )
 
@@ -79,7 +79,7 @@ component = _table(
     Column("pipeline", Word, primary_key=True),
     Column("name", Word, primary_key=True),
     Column("pass_id", Word),
-    Column("host", Word),
+    Column("host", Who),
     Column("pid", Integer),
     Column("last_start", Instant),
     Column("last_end", Instant),
@@ -95,8 +95,8 @@ lease = _table(
     "lease",
     Column("id", Id, primary_key=True, autoincrement=True),
     Column("resource", Word, nullable=False, unique=True),
-    Column("owner", Word, nullable=False),
-    Column("host", Word, nullable=False),
+    Column("owner", Who, nullable=False),
+    Column("host", Who, nullable=False),
     Column("machine", Word, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("started", BigInteger, nullable=False),
@@ -182,7 +182,7 @@ ftsjob = _table(
     Column("rule", Name),
     Column("files", Integer, nullable=False, default=0),
     Column("bytes", BigInteger, nullable=False, default=0),
-    Column("canceled_by", Word),
+    Column("canceled_by", Who),
     Column("since", Instant, nullable=False),
     Column("submitted", Instant),
     Column("polled", Instant),

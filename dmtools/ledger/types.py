@@ -36,7 +36,7 @@ class Instant(TypeDecorator[datetime]):
 
 
 class Word(TypeDecorator[str]):
-    """A short word or id in ASCII, compared byte by byte; what is not ASCII (a user's name) is percent-encoded on its way in."""
+    """A short word or id of our own in ASCII, compared byte by byte."""
 
     impl = String(190)
     cache_ok = True
@@ -48,6 +48,12 @@ class Word(TypeDecorator[str]):
         from sqlalchemy.dialects import mysql
 
         return mysql.VARCHAR(190, **_ASCII)
+
+
+class Who(Word):
+    """A person or a command; what is not ASCII (a user's name) is percent-encoded on its way in."""
+
+    cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """ASCII is stored as it is."""

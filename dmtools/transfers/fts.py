@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
-import requests
 from fts3.rest.client import easy
-from fts3.rest.client.exceptions import BadEndpoint, ClientError, FTS3ClientException, NeedDelegation, NotFound, Unauthorized
-from fts3.rest.client.request import Request
+from fts3.rest.client.exceptions import ClientError, FTS3ClientException, NeedDelegation, NotFound, Unauthorized
 
 from dmtools.transfers.status import BULK, FileStatus, JobStatus
+from dmtools.transfers.transport import Duplicate, NoAnswer, Transport
 
 
 class Away(Exception):
@@ -29,74 +25,8 @@ class SubmitRefused(Exception):
     """The server refused the job as it is (400): it made none. The text is its own."""
 
 
-class Duplicate(Exception):
-    """409: this sid, or one of the destinations, is already known there."""
-
-
 class Unknowable(Exception):
     """The answer was lost or makes no sense: the act may have been done or not."""
-
-
-class _Session(Request):  # type: ignore[misc]
-    """The client's transport with kept connections, a deadline over the whole answer, and the server's own words kept."""
-
-    deadline_seconds = 30.0
-    endpoint = ""
-    _local = threading.local()  # a session a thread: they are not made to be shared
-
-    def method(self, method: str, url: str, body: Any = None, headers: dict[str, str] | None = None, **_: Any) -> str:
-        """As the client's, but 207 is no error (each item says its own) and 409 keeps its text."""
-        head = {"Accept": "application/json", **(headers or {})}
-        if self.fts_access_token:
-            head["Authorization"] = f"Bearer {self.fts_access_token}"
-        verify = (self.capath if os.path.exists(self.capath) else True) if self.verify else False
-        end = time.monotonic() + self.deadline_seconds
-        with self._session().request(
-            method,
-            url,
-            data=body,
-            headers=head,
-            verify=verify,
-            timeout=(self.connectTimeout, self.timeout),
-            cert=(self.ucert, self.ukey) if self.ucert else None,
-            stream=True,
-            allow_redirects=False,
-        ) as answer:
-            text = self._read(answer, end)
-        if answer.status_code == 409:
-            raise Duplicate(_message(text))
-        if 300 <= answer.status_code < 400:
-            raise BadEndpoint(f"{url} sends us elsewhere ({answer.status_code})")
-        if answer.status_code != 207:
-            self._handle_error(url, answer.status_code, text)
-        return text
-
-    def _session(self) -> requests.Session:
-        kept: requests.Session | None = getattr(self._local, "session", None)
-        if kept is None:
-            kept = self._local.session = requests.Session()
-            kept.trust_env = not _loopback(self.endpoint)
-            kept.auth = lambda request: request  # no ~/.netrc in place of our token
-        return kept
-
-    def _read(self, answer: requests.Response, end: float) -> str:
-        parts = []
-        for part in answer.iter_content(1 << 16):
-            parts.append(part)
-            if time.monotonic() > end:
-                raise requests.exceptions.ReadTimeout(f"no whole answer within {self.deadline_seconds:.0f} s")
-        return b"".join(parts).decode("utf-8", "replace")
-
-
-def _loopback(url: str) -> bool:
-    return "//127." in url or "//localhost" in url or "//[::1]" in url
-
-
-def _message(text: str) -> str:
-    try:
-        return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        return text[:200]
 
 
 class FtsServer:
@@ -112,7 +42,11 @@ class FtsServer:
 
     @property
     def vo(self) -> str:
-        """The VO under which the server knows us: job ids follow from it."""
+        """The VO under which the server knows us: job ids follow from it. Asked once; raises Away, CredentialsRefused."""
+        return self.know_vo()
+
+    def know_vo(self) -> str:
+        """The same, as an act: before a transaction in which no server may be asked."""
         if self._vo is None:
             who = self._call(lambda: easy.whoami(self._context))
             vos = who.get("vos") if isinstance(who, dict) else None
@@ -135,7 +69,7 @@ class FtsServer:
             easy.delegate(self._context)
         except (NeedDelegation, Unauthorized) as problem:
             raise CredentialsRefused(str(problem)) from None
-        except (FTS3ClientException, requests.RequestException, ValueError) as problem:
+        except (FTS3ClientException, NoAnswer, ValueError) as problem:
             raise Unknowable(_short(problem)) from None
         self._delegated = True
 
@@ -154,7 +88,7 @@ class FtsServer:
             if str(problem.reason).startswith("Bad request"):
                 raise SubmitRefused(str(problem.reason)) from None
             raise Unknowable(str(problem)) from None
-        except (FTS3ClientException, requests.RequestException, ValueError, KeyError, TypeError) as problem:
+        except (FTS3ClientException, NoAnswer, ValueError, KeyError, TypeError) as problem:
             raise Unknowable(_short(problem)) from None
 
     def statuses(self, jobs: Sequence[str]) -> list[JobStatus]:
@@ -199,7 +133,7 @@ class FtsServer:
             raise
         except (NeedDelegation, Unauthorized) as problem:
             raise CredentialsRefused(str(problem)) from None
-        except (Duplicate, FTS3ClientException, requests.RequestException, ValueError) as problem:
+        except (Duplicate, FTS3ClientException, NoAnswer, ValueError) as problem:
             raise Away(f"{self.name} did not answer as an FTS server does: {_short(problem)}") from None
 
 
@@ -208,7 +142,7 @@ def connect(
 ) -> FtsServer:
     """Asks the server who it is. `seconds`: to connect, and for a whole answer. Raises Away or CredentialsRefused."""
     connect_seconds, call_seconds = seconds
-    transport = type("_Timed", (_Session,), {"deadline_seconds": call_seconds, "endpoint": url, "_local": threading.local()})
+    transport = type("_Timed", (Transport,), {"deadline_seconds": call_seconds})
     try:
         context = easy.Context(
             url,
@@ -222,7 +156,7 @@ def connect(
         )
     except (NeedDelegation, Unauthorized) as problem:
         raise CredentialsRefused(f"{name}: {problem}") from None
-    except (FTS3ClientException, Duplicate, requests.RequestException) as problem:
+    except (FTS3ClientException, Duplicate, NoAnswer) as problem:
         raise Away(f"{name} at {url} did not answer as an FTS server does: {_short(problem)}") from None
     except FileNotFoundError as problem:
         raise CredentialsRefused(f"{name}: the proxy {proxy} is not there ({problem})") from None

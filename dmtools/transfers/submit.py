@@ -191,7 +191,8 @@ def load_intents(connection: Connection, *where: Any, with_files: bool = True) -
 
 def send(server: FtsServer, intent: Intent, settings: Settings, rule: Rule | None) -> Sent:
     """POSTs the attempt's job, always with the same sid to the same server, and reads what came of it."""
-    from dmtools.transfers.fts import Away, CredentialsRefused, Duplicate, SubmitRefused, Unknowable
+    from dmtools.transfers.fts import Away, CredentialsRefused, SubmitRefused, Unknowable
+    from dmtools.transfers.transport import Duplicate
 
     try:
         if server.vo != intent.vo:

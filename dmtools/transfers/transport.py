@@ -1,0 +1,102 @@
+"""The transport under the `fts3` client: kept connections, a deadline over each whole answer, the server's own words kept.
+
+urllib3 alone does it; the layers of `requests` above it cost more than all the rest of a submission.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from fts3.rest.client.exceptions import BadEndpoint
+from fts3.rest.client.request import Request
+
+CHUNK = 1 << 16
+
+
+class NoAnswer(Exception):
+    """Nothing, or not all, came back: nobody knows whether the act was done."""
+
+
+class Duplicate(Exception):
+    """409: this sid, or one of the destinations, is already known there."""
+
+
+class Transport(Request):  # type: ignore[misc]
+    """What the client's Context sends through: `request_class=`."""
+
+    deadline_seconds = 30.0
+    _kept: urllib3.PoolManager | None = None
+
+    def method(self, method: str, url: str, body: Any = None, headers: dict[str, str] | None = None, **_: Any) -> str:
+        """As the client's, but 207 is no error (each item says its own) and 409 keeps its text. Raises NoAnswer."""
+        head = {"Accept": "application/json", **(headers or {})}
+        if self.fts_access_token:
+            head["Authorization"] = f"Bearer {self.fts_access_token}"
+        end = time.monotonic() + self.deadline_seconds
+        sent = body.encode("utf-8") if isinstance(body, str) else body
+        try:
+            answer = self._pool(url).request(
+                method,
+                url,
+                body=sent,
+                headers=head,
+                timeout=urllib3.Timeout(connect=self.connectTimeout, read=self.timeout),
+                redirect=False,
+                retries=False,
+                preload_content=False,
+            )
+            text = self._read(answer, end)
+        except (urllib3.exceptions.HTTPError, OSError) as problem:
+            raise NoAnswer(" ".join(str(problem).split())[:300] or type(problem).__name__) from None
+        if answer.status == 409:
+            raise Duplicate(_message(text))
+        if 300 <= answer.status < 400:
+            raise BadEndpoint(f"{url} sends us elsewhere ({answer.status})")
+        if answer.status != 207:
+            self._handle_error(url, answer.status, text)
+        return text
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        if self._kept is None:
+            options: dict[str, Any] = {"maxsize": 8, "cert_file": self.ucert, "key_file": self.ukey}
+            options["cert_reqs"] = "CERT_REQUIRED" if self.verify else "CERT_NONE"
+            if self.verify and os.path.exists(self.capath):
+                options["ca_cert_dir" if os.path.isdir(self.capath) else "ca_certs"] = self.capath
+            proxy = _proxy(url)
+            self._kept = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        return self._kept
+
+    def _read(self, answer: urllib3.BaseHTTPResponse, end: float) -> str:
+        parts = []
+        try:
+            while part := answer.read1(CHUNK):
+                parts.append(part)
+                if time.monotonic() > end:
+                    raise NoAnswer(f"no whole answer within {self.deadline_seconds:.0f} s")
+        except BaseException:
+            answer.close()
+            raise
+        answer.release_conn()
+        return b"".join(parts).decode("utf-8", "replace")
+
+
+def _proxy(url: str) -> str | None:
+    """The web proxy of the environment for this server; none for this very machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(host):
+        return None
+    return getproxies().get(parts.scheme)
+
+
+def _message(text: str) -> str:
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text[:200]
