@@ -54,7 +54,7 @@ def ask(settings: Settings, wanted: Iterable[str] | None = None, *, for_jobs: bo
                 server.name, url, server.weight, token=given.token, proxy=given.proxy, capath=given.capath, seconds=seconds
             )
             if for_jobs:
-                one.know_vo()
+                _ = one.vo  # asked now, for no server may be asked within a transaction
             found.up[server.name] = one
         except Away as problem:
             found.away[server.name] = str(problem)
