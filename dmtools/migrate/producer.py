@@ -31,6 +31,7 @@ from dmtools.transfers.plan import reject_key
 
 M = tables.master.c
 BATCH = 1000  # lists a transaction and a syncfs
+TOLD = 20  # bad lines of a batch that are told one by one
 READING, READ, REFUSED = "reading", "read", "refused"
 
 
@@ -135,9 +136,7 @@ def _cut(this: Pass, cutting: Cutting, found: list[Piece], after: Print) -> None
     if bad:
         rewrite.project_by_names(this, home, [name for name, piece in named if piece.bad])
     this.ledger.transact(lambda c: _there(c, cutting.id, now))
-    for name, piece in named[: 20 if bad else 0]:
-        for offset, line, why in piece.bad[:5]:
-            _tell_bad(this, cutting, name, offset, line, why)
+    _tell_bad(this, cutting, [(name, *one) for name, piece in named for one in piece.bad])
     this.moved(LISTED, TODO, cut - bad)
     this.moved(LISTED, BAD, bad)
     this.log(f"cut {len(full)} lists with {cut - bad} LFNs from {cutting.path.name}")
@@ -209,15 +208,24 @@ def _there(connection: Connection, master_id: int, now: datetime) -> None:
     connection.execute(update(table).where(*mine, table.c.files == 0).values(state=lists.DONE, since=now))
 
 
-def _tell_bad(this: Pass, cutting: Cutting, name: str, offset: int, line: bytes, why: str) -> None:
-    shown = names.shown(names.encode(line[:200]))
-    this.problem(
-        "bad line in a master list",
-        f"{cutting.path.name} at byte {offset}: {shown}",
-        why=why,
-        left=f"kept in DONE/Bad/{name}; the other lines go on",
-        next="append the corrected name to the master list",
-    )
+def _tell_bad(this: Pass, cutting: Cutting, bad: list[tuple[str, int, bytes, str]]) -> None:
+    """The first ones line by line, the rest as a number: a file that is no list must not drown all else."""
+    for name, offset, line, why in bad[:TOLD]:
+        this.problem(
+            "bad line in a master list",
+            f"{cutting.path.name} at byte {offset}: {names.shown(names.encode(line[:200]))}",
+            why=why,
+            left=f"kept in DONE/Bad/{name}; the other lines go on",
+            next="append the corrected name to the master list",
+        )
+    if len(bad) > TOLD:
+        this.problem(
+            "more bad lines in a master list",
+            f"{cutting.path.name} behind byte {bad[TOLD - 1][1]}",
+            why=f"{len(bad) - TOLD} more lines name no file",
+            left="kept in DONE/Bad, each with its reason; the other lines go on",
+            next="see migrate-triage --class invalid; append the corrected names to the master list",
+        )
 
 
 def _begin(this: Pass, home: Home, path: Path) -> Cutting:

@@ -86,7 +86,7 @@ def parse(data: bytes) -> ListFile:
     found = ListFile()
     comment = ""
     for number, raw in enumerate(data.split(b"\n"), 1):
-        line = raw.decode("ascii", "replace").rstrip("\r")
+        line = raw.decode("utf-8", "backslashreplace").rstrip("\r")  # what isn't ASCII is refused below, legibly
         if not line.strip():
             continue
         if line.startswith("#"):
