@@ -54,6 +54,9 @@ CLASSES = {
     )
 }
 
+_ABSENT = r"No such file|SRM_INVALID_PATH|does not exist|file not found|\b404\b"
+_NAME = re.compile(r"""(?:\b[a-z][a-z0-9+.-]*://|(?<![\w.])/)[^\s'"]*""", re.IGNORECASE)  # a path may hold any of the words below
+
 # First match wins. The texts are those of FTS 3 (scope, number, message) and of the storages seen in production.
 _TABLE: tuple[tuple[str, str], ...] = (
     (
@@ -64,8 +67,8 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (r"No space left|ENOSPC|\[28\]|Disk quota|quota exceeded|\[122\]|insufficient space|SRM_NO_FREE_SPACE", "full"),
     (r"DESTINATION \[17\]|File exists|file exists and|already exists|overwrite is not enabled|SRM_DUPLICATION_ERROR", "occupied"),
     (r"checksum.*(mismatch|do(es)? not match|differ)|CHECKSUM MISMATCH|size mismatch|DESTINATION \[22\]", "checksum"),
-    (r"DESTINATION.*\b(No such file|\[2\])", "other"),
-    (r"No such file|SOURCE \[2\]|SRM_INVALID_PATH|does not exist|file not found|\b404\b", "missing"),
+    (rf"DESTINATION\b.*({_ABSENT}|\[2\])", "other"),
+    (rf"{_ABSENT}|SOURCE \[2\]", "missing"),
     (r"File name too long|\[36\]|Invalid argument.*name|illegal character", "name"),
     (r"canceled by the user|Transfer canceled$|TRANSFER \[125\]|Job canceled", "canceled"),
     (r"performance marker timeout|stalled|timed? ?out|ETIMEDOUT|\[110\]|operation timeout|beyond its archive timeout", "stalled"),
@@ -82,7 +85,8 @@ _COMPILED = tuple((re.compile(pattern, re.IGNORECASE), name) for pattern, name i
 
 def classify(reason: str | None) -> ErrorClass:
     """The class of an error text; `other` when no line of the table knows it."""
+    text = _NAME.sub(" ", reason or "").strip()
     for pattern, name in _COMPILED:
-        if reason and pattern.search(reason):
+        if pattern.search(text):
             return CLASSES[name]
     return CLASSES["other"]
