@@ -46,7 +46,7 @@ def for_server(settings: Settings, sim_token: str | None) -> Given:
     if sim_token:
         return Given(token=sim_token)
     if settings.credentials.token_file:
-        return Given(token=read_token(Path(settings.credentials.token_file)), capath=_capath())
+        return Given(token=read_token(settings.path(settings.credentials.token_file)), capath=_capath())
     path = proxy_path(settings)
     if path is None:
         raise Unusable("there is neither a proxy ([credentials] proxy, $X509_USER_PROXY) nor a token ([credentials] token_file)")
@@ -74,8 +74,9 @@ def read_token(path: Path) -> str:
 
 def proxy_path(settings: Settings) -> Path | None:
     """[credentials] proxy, else $X509_USER_PROXY, else /tmp/x509up_u<uid> when it is there."""
-    named = settings.credentials.proxy or os.environ.get("X509_USER_PROXY")
-    if named:
+    if settings.credentials.proxy:
+        return settings.path(settings.credentials.proxy)
+    if named := os.environ.get("X509_USER_PROXY"):
         return Path(named)
     usual = Path(f"/tmp/x509up_u{os.geteuid()}")  # noqa: S108 - where every grid tool looks
     return usual if usual.exists() else None
@@ -134,5 +135,5 @@ def judge(settings: Settings, proxy: Proxy) -> None:
         raise Unusable(f"the proxy {proxy.path} has {clock.age(left)} left, less than {wanted.refuse_seconds} s; {renew}")
     if wanted.vo and not any(a.startswith(f"/{wanted.vo}/") for a in proxy.attributes):
         raise Unusable(f"the proxy {proxy.path} is not of the VO {wanted.vo}; {renew}")
-    if wanted.role and not any(f"/Role={wanted.role}" in a for a in proxy.attributes):
+    if wanted.role and not any(f"Role={wanted.role}" in a.split("/") for a in proxy.attributes):
         raise Unusable(f"the proxy {proxy.path} has not the role {wanted.role}; {renew}")
