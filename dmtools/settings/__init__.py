@@ -45,6 +45,7 @@ __all__ = [
     "SettingsError",
     "TrainOk",
     "Web",
+    "database_problem",
     "default_rules",
     "find",
     "known_keys",
@@ -110,7 +111,11 @@ def read_text(file: Path, home: Path | None = None) -> str:
         _refuse_open(file, "settings file")
         return file.read_bytes().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
-        step = f"make a HOME with: dm-config init {home}" if home else "name your HOME with --home or $DMTOOLS_HOME"
+        step = (
+            f"make a HOME with: dm-config init {home}"
+            if home
+            else "name your HOME with --home or $DMTOOLS_HOME; a new one: dm-config init HOME"
+        )
         raise HomeMissing(file, [f"there is no settings file {file}; {step}"]) from None
     except UnicodeDecodeError as problem:
         line = problem.object[: problem.start].count(b"\n") + 1
@@ -167,6 +172,13 @@ def _check(text: str, values: dict[str, Any], file: Path | None) -> None:
         from dmtools.settings import problems
 
         raise SettingsError(file, problems.sentences(text, found))
+
+
+def database_problem(url: str) -> str:
+    """Why $DMTOOLS_DATABASE_URL can't be used; empty when it can."""
+    from dmtools.settings.checks import database
+
+    return database(url)
 
 
 def read_secret(path: Path, what: str) -> str:

@@ -24,7 +24,8 @@ def check(section: str, value: object) -> Found:
     if isinstance(value, Migrate):
         return [((section, *place), text) for place, text in _migrate(value)]
     if isinstance(value, Database):
-        return [((section, "url"), text) for text in _database(value.url)]
+        problem = database(value.url)
+        return [((section, "url"), problem)] if problem else []
     if isinstance(value, Control):
         return [((section, "calendar", n), text) for n, outage in enumerate(value.calendar) for text in _outage(outage)]
     return []
@@ -108,18 +109,17 @@ def _migrate(migrate: Migrate) -> Found:
     return found
 
 
-def _database(url: str) -> list[str]:
-    if not url:
-        return []
+def database(url: str) -> str:
+    """Why this is no database that can be used; empty when it is one, or when there is no URL at all."""
     scheme, colon, rest = url.partition("://")
-    if not colon or scheme not in DATABASES:
+    if url and (not colon or scheme not in DATABASES):
         step = "write sqlite:////ABSOLUTE/PATH or mysql+pymysql://USER@HOST/NAME"
-        return [f"{masked(url)!r} is no database this program knows{near(scheme, DATABASES)}; {step}"]
+        return f"{masked(url)!r} is no database this program knows{near(scheme, DATABASES)}; {step}"
     if scheme == "sqlite" and not rest.split("?")[0].startswith("//"):
-        return [f"{url!r} is not absolute, and cron starts commands elsewhere; write four slashes: sqlite:////PATH"]
-    if scheme != "sqlite" and not urlsplit(url).path.strip("/"):
-        return [f"{masked(url)!r} names no database; write mysql+pymysql://USER@HOST/NAME"]
-    return []
+        return f"{url!r} is not absolute, and cron starts commands elsewhere; write four slashes: sqlite:////PATH"
+    if url and scheme != "sqlite" and not urlsplit(url).path.strip("/"):
+        return f"{masked(url)!r} names no database; write mysql+pymysql://USER@HOST/NAME"
+    return ""
 
 
 def _outage(outage: Outage) -> list[str]:

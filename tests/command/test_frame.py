@@ -102,6 +102,13 @@ def test_wrong_use_is_2_and_json_stays_one_object(home: Path, words: tuple[str, 
     assert run(*plain, home=home).gave(2).out == ""
 
 
+@pytest.mark.parametrize("url", ["postgresql://me:s3cret@h/d", "sqlite:///here.db", "nonsense"])
+def test_a_database_url_of_the_environment_is_checked_too(home: Path, url: str) -> None:
+    found = run("dm-monitoring", "--json", home=home, env={"DMTOOLS_DATABASE_URL": url}).gave(2)
+    assert "DMTOOLS_DATABASE_URL" in found.err
+    assert "s3cret" not in found.err
+
+
 def test_quiet_says_nothing(home: Path) -> None:
     found = run("dm-command", "halt", "-q", home=home).ok()
     assert (found.out, found.err) == ("", "")

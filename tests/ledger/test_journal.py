@@ -144,10 +144,10 @@ def test_names_that_differ_in_case_blanks_or_bytes_stay_apart(ledger: Ledger) ->
 def test_words_are_compared_byte_by_byte(ledger: Ledger, one: str, other: str) -> None:
     with ledger.write() as connection:
         for word in (one, other):
-            values = {"resource": word, "owner": "o", "host": "h", "machine": "m", "pid": 1, "started": 1}
+            values = {"resource": word.encode().hex(), "owner": word, "host": word, "machine": "m", "pid": 1, "started": 1}
             connection.execute(insert(tables.lease).values(**values, since=clock.now(), expires=clock.now()))
     with ledger.read() as connection:
-        found = connection.execute(select(func.count()).where(tables.lease.c.resource == one)).scalar()
+        found = connection.execute(select(func.count()).where(tables.lease.c.owner == one)).scalar()
     assert found == 1
 
 

@@ -199,8 +199,7 @@ def test_damage_inside_is_told_when_it_is_met(lite: Path) -> None:
         data[page * 4096 : page * 4096 + 64] = b"\xff" * 64
     lite.write_bytes(data)
     with pytest.raises(LedgerUnavailable, match="damaged") as caught:
-        ledger = reopen(lite)
-        total(ledger)
+        total(reopen(lite))
     assert "dm-check --repair" in caught.value.next_step
 
 
