@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmtools.names import shown
@@ -25,9 +24,9 @@ def environment(settings: Settings, seconds: float) -> dict[str, str]:
     made = dict(os.environ)
     given = settings.credentials
     if given.proxy:
-        made["X509_USER_PROXY"] = str(Path(given.proxy).expanduser())
+        made["X509_USER_PROXY"] = str(settings.path(given.proxy))
     if given.token_file:
-        made["BEARER_TOKEN_FILE"] = str(Path(given.token_file).expanduser())
+        made["BEARER_TOKEN_FILE"] = str(settings.path(given.token_file))
         made.pop("BEARER_TOKEN", None)
     whole = str(max(1, int(seconds)))
     window = str(max(1, min(15, int(seconds / 3))))
