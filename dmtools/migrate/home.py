@@ -57,7 +57,7 @@ class Home:
             if connection.execute(select(F.id).where(F.pipeline == "migrate", F.home == self.id).limit(1)).first() is not None:
                 return
         if self.was_booked():
-            why = f"the directories below {self.folders.root} hold lists that were booked; the database {this.ledger.shown} knows none"
+            why = f"{self.folders.root} holds lists that were booked; the database {this.ledger.shown} knows none of them"
             raise Unavailable("the tables were lost", str(this.home), why, "rebuild them with: dm-check --repair")
 
     def was_booked(self) -> bool:
