@@ -15,6 +15,7 @@ from dmtools.settings import Settings
 from dmtools.spool.listfile import BadLine, ListFile, Pair
 from dmtools.storage import Absent, Look, Present, client_for
 from dmtools.transfers.lists import ListRow, chunks
+from dmtools.transfers.roots import Roots
 
 T = tables.transfer.c
 _KNOWN = (
@@ -159,6 +160,7 @@ def _drop_known_rejects(connection: Connection, plans: list[ListPlan]) -> None:
 def look_at_sources(plans: Sequence[ListPlan], settings: Settings, *, check: bool, seconds: float = 600) -> None:
     """Size and checksum of each source, asked once. Absent: Missing (with `check`). A storage in trouble: its list waits."""
     by_scheme: dict[str, list[tuple[ListPlan, Planned]]] = {}
+    roots = Roots(settings)
     for plan in plans:
         for planned in plan.of(GO):
             if planned.known is not None and planned.known.checksum and planned.known.source == planned.pair.source:
@@ -173,7 +175,7 @@ def look_at_sources(plans: Sequence[ListPlan], settings: Settings, *, check: boo
         urls = [planned.pair.source for _, planned in ask]
         looks = store.look_many(urls, checksum=True, deadline=seconds)
         for (plan, planned), look in zip(ask, looks, strict=True):
-            _note_source(plan, planned, look, check)
+            _note_source(plan, planned, roots.believe(planned.pair.source, look), check)
 
 
 def _note_source(plan: ListPlan, planned: Planned, look: Look, check: bool) -> None:

@@ -105,7 +105,13 @@ def text(content: Content, folder: str) -> bytes | None:
     notes = [_origin(content)]
     if folder == at.DOING and content.job is not None:
         job = content.job
-        intent = {"attempt": job.attempt, "server": job.server, "sid": job.sid, "job": job.job, "vo": encode(job.vo.encode("utf-8"))}
+        intent = {
+            "attempt": job.attempt,
+            "server": job.server,
+            "sid": job.sid,
+            "job": job.job,
+            "vo": encode(job.vo.encode("utf-8")),
+        }
         notes = [_origin(content, **intent, **_before(files))]
     elif folder == at.TODO:
         notes = [_origin(content, attempt=content.row.attempt, **_before(files))]

@@ -13,6 +13,7 @@ from dmtools.ledger.types import AnyRow
 from dmtools.settings import Settings
 from dmtools.storage import Absent, Look, Present, client_for, scheme_of
 from dmtools.transfers.errors import CLASSES, MAX_FAILURES, ErrorClass, classify
+from dmtools.transfers.roots import Roots
 from dmtools.transfers.status import TERMINAL, FileStatus, JobStatus
 
 T = tables.transfer.c
@@ -93,11 +94,12 @@ def look_at_destinations(rows: Sequence[AnyRow], settings: Settings, seconds: fl
     for row in rows:
         by_scheme.setdefault(scheme_of(row.destination), []).append(row)
     found: dict[int, Look] = {}
+    roots = Roots(settings)
     for items in by_scheme.values():
         store = client_for(items[0].destination, settings)
         if store is not None:
             looks = store.look_many([row.destination for row in items], checksum=True, deadline=seconds)
-            found |= {row.id: look for row, look in zip(items, looks, strict=True)}
+            found |= {row.id: roots.believe(row.destination, look) for row, look in zip(items, looks, strict=True)}
     return found
 
 
