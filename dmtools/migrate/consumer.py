@@ -35,6 +35,7 @@ from dmtools.transfers.servers import ask as ask_servers
 
 BATCH = 50  # lists a transaction
 LOOK_AHEAD = 500
+CLOCKS_DIFFER = timedelta(minutes=1)  # more than that between hosts: a clock was set
 
 
 def consume(this: Pass, *, most: int) -> None:
@@ -48,7 +49,7 @@ def consume(this: Pass, *, most: int) -> None:
     if servers.all_away():
         named = ", ".join(s.name for s in this.settings.fts.servers)
         raise Unavailable("no FTS server", named, "none of them can be used now", "the next pass asks again")
-    again.resume(this, home.folders, servers, STATES, home.rules.by_match)
+    again.resume(this, home.folders, servers, STATES, home.rules.by_match, home.id)
     if not any(server.weight > 0 for server in servers.up.values()):
         named = ", ".join(servers.up)
         raise Unavailable("no FTS server for new jobs", named, "those that answer have the weight 0", "the next pass asks again")
@@ -88,7 +89,8 @@ def _due(this: Pass, home: Home, now: datetime) -> Iterator[list[str]]:
 def _is_due(row: ListRow, now: datetime) -> bool:
     if row.state == lists.DONE:
         return True  # put back by hand
-    return row.state == lists.TODO and (row.next_try is None or row.next_try <= now)
+    set_back = row.since > now + CLOCKS_DIFFER  # the clock that gave its time was wrong: so is the end of its wait
+    return row.state == lists.TODO and (row.next_try is None or row.next_try <= now or set_back)
 
 
 def _take(this: Pass, home: Home, servers: Servers, dice: Random, wanted: Sequence[str], most: int) -> int:

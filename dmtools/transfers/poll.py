@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, update
@@ -28,12 +28,12 @@ J, T = tables.ftsjob.c, tables.transfer.c
 _JOB = (J.id, J.list_id, J.attempt, J.server, J.sid, J.job, J.vo, J.rule, J.fts_state, J.since)
 
 
-def poll(this: Pass, folders: Folders, servers: Servers, states: States, retry_seconds: int) -> None:
-    """Asks each server that is there for the jobs that are open at it, once."""
+def poll(this: Pass, folders: Folders, servers: Servers, states: States, retry_seconds: int, home: str | None = None) -> None:
+    """Asks each server that is there for the jobs (of this HOME's lists) that are open at it, once."""
     began = clock.now()
     for server in servers.up.values():
         while this.goes(new=False):
-            jobs = this.ledger.transact(lambda c, s=server.name: _next(c, states.pipeline, s, began))  # type: ignore[misc]
+            jobs = this.ledger.transact(lambda c, s=server.name: _next(c, states.pipeline, s, began, home))  # type: ignore[misc]
             if not jobs:
                 break
             try:
@@ -44,16 +44,22 @@ def poll(this: Pass, folders: Folders, servers: Servers, states: States, retry_s
             _take(this, folders, server, jobs, found, states, retry_seconds)
 
 
-def open_servers(connection: Connection, pipeline: str) -> set[str]:
-    """The servers that hold open jobs of ours."""
-    query = select(J.server).where(J.pipeline == pipeline, J.state.in_((SUBMITTED, "intent"))).distinct()
+def open_servers(connection: Connection, pipeline: str, home: str | None = None) -> set[str]:
+    """The servers that hold open jobs of ours (of this HOME's lists)."""
+    where = (J.pipeline == pipeline, J.state.in_((SUBMITTED, "intent")), lists.belongs(J.list_id, home))
+    query = select(J.server).where(*where).distinct()
     return set(connection.execute(query).scalars())
 
 
-def _next(connection: Connection, pipeline: str, server: str, began: datetime) -> list[AnyRow]:
-    """The next jobs to ask for; marking them as polled keeps other monitors off them in this round."""
-    due = or_(J.polled.is_(None), J.polled < began)
-    query = select(*_JOB).where(J.pipeline == pipeline, J.state == SUBMITTED, J.server == server, due)
+def _next(connection: Connection, pipeline: str, server: str, began: datetime, home: str | None) -> list[AnyRow]:
+    """The next jobs to ask for; marking them as polled keeps other monitors off them in this round.
+
+    Polled in the future: the clock was set back since.
+    """
+    due = or_(J.polled.is_(None), J.polled < began, J.polled > clock.now() + timedelta(minutes=1))
+    query = select(*_JOB).where(
+        J.pipeline == pipeline, J.state == SUBMITTED, J.server == server, due, lists.belongs(J.list_id, home)
+    )
     jobs = list(connection.execute(query.order_by(J.polled, J.id).limit(BULK)))
     if jobs:
         mark = update(tables.ftsjob).where(J.id == bindparam("_id")).values(polled=clock.now())
