@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -18,11 +18,11 @@ SLOW = ("-e", "trace=fdatasync,unlink,rename,renameat", "-e", "inject=fdatasync,
 
 
 @pytest.fixture
-def fresh(machine: Machine) -> Iterator[Machine]:
+def fresh(machine: Machine) -> Machine:
     """A machine with more lists than there are copies, and its servers."""
     machine.init(tuple(LFNS))
     machine.start_servers()
-    yield machine
+    return machine
 
 
 def at_once(machine: Machine, commands: Sequence[Sequence[str]], prefix: tuple[str, ...] = ()) -> list[str]:
