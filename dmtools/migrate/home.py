@@ -69,6 +69,10 @@ class Home:
             if (notes := _first_notes(self.folders.path(folder, name)))
         )
 
+    def first_notes(self, folder: str, name: str) -> dict[str, str]:
+        """The `#dm` words of a list's first line; none when it can't be read."""
+        return _first_notes(self.folders.path(folder, name))
+
     def _has_master(self, name: str) -> bool:
         raw = names.decode(name).decode("utf-8", "surrogateescape")
         return bool(raw) and any((place / raw).is_file() for place in (self.masters, self.masters / "Done"))

@@ -27,7 +27,7 @@ def _watch(this: Pass, home: Home) -> None:
 
     recover.mend(this, home)  # rule 1: in DOING without a record of a job: back to TODO
     with this.ledger.read() as connection:
-        wanted = poll.open_servers(connection, "migrate")
+        wanted = poll.open_servers(connection, "migrate", home.id)
     if not wanted:
         return
     servers = ask(this.settings, wanted)
@@ -42,18 +42,18 @@ def _watch(this: Pass, home: Home) -> None:
             "none of those that hold our jobs can be asked",
             "the next pass asks again",
         )
-    resume.resume(this, home.folders, servers, STATES, home.rules.by_match)
+    resume.resume(this, home.folders, servers, STATES, home.rules.by_match, home.id)
     # rule 2, FINISHED: Okay. rule 3, FINISHEDDIRTY: good ones Okay, missing ones Bad, the rest D-lists in TODO.
     # rule 5, FAILED: Bad after more than 3 failures, else TODO. rules 4 and 6, ACTIVE, SUBMITTED: nothing.
     # rule 7, all else: told, and nothing is done.
-    poll.poll(this, home.folders, servers, STATES, this.settings.migrate.retry_seconds)
+    poll.poll(this, home.folders, servers, STATES, this.settings.migrate.retry_seconds, home.id)
 
 
 def _dry(this: Pass, home: Home) -> None:
     from dmtools.transfers import poll
 
     with this.ledger.read() as connection:
-        wanted = poll.open_servers(connection, "migrate")
+        wanted = poll.open_servers(connection, "migrate", home.id)
     for name in home.folders.names("DOING"):
         this.plan(f"would ask for the job of {name}")
     for server in sorted(wanted):

@@ -173,10 +173,31 @@ def _without_intent(this: Pass, home: Home, found: Sequence[str]) -> None:
         row = rows.get(name)
         if row is not None and row.state in (lists.DOING, lists.SETTLING, lists.TODO, lists.CUT):
             continue  # taken on meanwhile, or put right above
+        if _carries_lost_attempt(this, home, name):
+            continue
         try:
             _back_to_todo(this, home, name)
         except (FileNotFoundError, FileExistsError):
             continue  # another monitor was quicker
+
+
+def _carries_lost_attempt(this: Pass, home: Home, name: str) -> bool:
+    """Does it say that a job moves it of which the tables know nothing? Then they are older than the list: it is told."""
+    notes = home.first_notes(at.DOING, name)
+    job = notes.get("job")
+    if not job or not notes.get("sid"):
+        return False
+    with this.ledger.read() as connection:
+        if connection.execute(select(tables.ftsjob.c.id).where(tables.ftsjob.c.job == job).limit(1)).first() is not None:
+            return False
+    this.problem(
+        "attempt unknown to the tables",
+        name,
+        why=f"the list in DOING says that job {job} at {notes.get('server')} moves it; the tables know no such attempt",
+        left="it stays in DOING: in TODO its files would be sent a second time",
+        next="dm-check --repair books the attempt as the list says it",
+    )
+    return True
 
 
 def _back_to_todo(this: Pass, home: Home, name: str) -> None:

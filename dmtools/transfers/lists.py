@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, insert, select, true, update
 
 from dmtools import names
 from dmtools.ledger import tables
@@ -125,6 +125,12 @@ def wait(connection: Connection, row: ListRow, until: datetime, why: str) -> Non
     """The list waits: why and until when, for the people who ask."""
     table = tables.filelist
     connection.execute(update(table).where(table.c.id == row.id).values(next_try=until, waits_for=why[:500]))
+
+
+def belongs(list_id: ColumnElement[int], home: str | None) -> ColumnElement[bool]:
+    """The condition that a row's list is one of this HOME's; None: of any."""
+    table = tables.filelist.c
+    return true() if home is None else exists().where(table.id == list_id, table.home == home)
 
 
 def chunks(items: Sequence[Any], size: int = 500) -> Iterable[Sequence[Any]]:

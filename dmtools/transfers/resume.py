@@ -123,10 +123,10 @@ def conclude(connection: Connection, rows: Sequence[ListRow], at: datetime) -> N
     lists.change_many(connection, [(row, lists.TODO if left.get(row.id) else lists.DONE, {}) for row in ready], at)
 
 
-def resume(this: Pass, folders: Folders, servers: Servers, states: States, rule_of: RuleOf) -> None:
-    """Attempts that were booked but of whose submission nothing is known: the same job to the same server again."""
+def resume(this: Pass, folders: Folders, servers: Servers, states: States, rule_of: RuleOf, home: str | None = None) -> None:
+    """Attempts (of this HOME's lists) of whose submission nothing is known: the same job to the same server again."""
     with this.ledger.read() as connection:
-        where = (J.pipeline == states.pipeline, J.state == INTENT)
+        where = (J.pipeline == states.pipeline, J.state == INTENT, lists.belongs(J.list_id, home))
         waiting = submit.load_intents(connection, *where, with_files=False)
     for start in range(0, len(waiting), 50):
         part = [i for i in waiting[start : start + 50] if i.server in servers.up]
