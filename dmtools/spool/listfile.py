@@ -57,6 +57,8 @@ def check_url(url: str) -> None:
     host, slash, path = rest.partition("/")
     if not slash or not path.strip("/"):
         raise names.NameRefused(f"{url} names no file")
+    if path.endswith("/"):
+        raise names.NameRefused(f"{url} ends with a slash: it names a directory, not a file")
     if not host and scheme != "file":
         raise names.NameRefused(f"{url} names no host")
     if "%" not in path and "/.." not in rest:

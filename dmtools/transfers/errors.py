@@ -69,6 +69,7 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (r"checksum.*(mismatch|do(es)? not match|differ)|CHECKSUM MISMATCH|size mismatch|DESTINATION \[22\]", "checksum"),
     (rf"DESTINATION\b.*({_ABSENT}|\[2\])", "other"),
     (rf"{_ABSENT}|SOURCE \[2\]", "missing"),
+    (r"Protocol not supported|EPROTONOSUPPORT|\[93\]", "invalid"),
     (r"File name too long|\[36\]|Invalid argument.*name|illegal character", "name"),
     (r"canceled by the user|Transfer canceled$|TRANSFER \[125\]|Job canceled", "canceled"),
     (r"performance marker timeout|stalled|timed? ?out|ETIMEDOUT|\[110\]|operation timeout|beyond its archive timeout", "stalled"),

@@ -97,7 +97,7 @@ PREFIXES = st.lists(PARTS, max_size=3).map(lambda parts: "/" + "/".join(parts))
 BASES = st.tuples(st.sampled_from(["file:///s", "file:///s/a", "root://h//s", "srm://h/m?SFN=/c"]), st.lists(PARTS, max_size=2))
 MADE = st.lists(st.tuples(PREFIXES, BASES, BASES), min_size=1, max_size=4, unique_by=lambda rule: rule[0])
 TAILS = st.binary(min_size=1, max_size=12).filter(
-    lambda raw: min(raw) >= 32 and 127 not in raw and b".." not in raw and raw.strip(b"/") and not raw.startswith(b"/")
+    lambda raw: min(raw) >= 32 and 127 not in raw and b".." not in raw and not raw.startswith(b"/") and not raw.endswith(b"/")
 )
 
 

@@ -43,6 +43,7 @@ SEEN = [
     ("TRANSFER [17] globus: 451 File exists", "occupied"),
     ("DESTINATION SRM_DUPLICATION_ERROR", "occupied"),
     ("DESTINATION [36] File name too long", "name"),
+    ("SOURCE [93] Protocol not supported or path/url invalid", "invalid"),
     ("DESTINATION [28] No space left on device", "full"),
     ("DESTINATION [122] Disk quota exceeded", "full"),
     ("DESTINATION SRM_NO_FREE_SPACE", "full"),
