@@ -1,0 +1,151 @@
+"""dm-demo, small: it proves what was done, sees what is wrong, leaves nothing behind, and stops when it is told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dmtools.demo import proof, staged
+from dmtools.demo.tree import Fact, Tree
+from dmtools.house.leftovers import end_all, marked
+from tests.support import ROOT, command, environment, wait_until
+
+SMALL = ("--files", "0", "--big", "1")
+
+
+def argv(*options: object) -> list[str]:
+    """The demo in this Python; what bin/dm-demo does before is the set-up's."""
+    return [sys.executable, "-m", "dmtools.demo", *map(str, options)]
+
+
+@pytest.fixture
+def env(short_tmp: Path) -> dict[str, str]:
+    """Its temporary files go here."""
+    place = short_tmp / "tmp"
+    place.mkdir()
+    return {**environment(), "TMPDIR": str(place), "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def commands() -> None:
+    """The demo runs what stands in .venv/bin; here that must be this checkout's."""
+    if not (ROOT / ".venv/bin/migrate-producer").exists():
+        pytest.fail("bin/dm-setup makes the commands in .venv/bin")
+
+
+@pytest.mark.usefixtures("commands")
+def test_all_is_accounted_for_and_nothing_is_left(env: dict[str, str], short_tmp: Path) -> None:
+    done = subprocess.run(argv(*SMALL, "--json"), env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["good"] is True
+    assert len(told["checks"]) >= 12
+    assert "killed with -9" in done.stderr
+    assert list((short_tmp / "tmp").iterdir()) == []
+
+
+@pytest.mark.usefixtures("commands")
+def test_keep_leaves_servers_that_answer_and_says_how_to_end_them(env: dict[str, str], short_tmp: Path) -> None:
+    home = short_tmp / "kept"
+    try:
+        done = subprocess.run(argv(*SMALL, "--keep", "--home", home), env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        pids = marked("DMTOOLS_HOME", str(home))
+        assert len(pids) == 2
+        (line,) = [text for text in done.stdout.splitlines() if text.startswith("To end it: ")]
+        subprocess.run(["/bin/sh", "-c", line.removeprefix("To end it: ")], check=True)
+        wait_until(lambda: not marked("DMTOOLS_HOME", str(home)), 20, "the servers are gone")
+        wait_until(lambda: not home.exists(), 5, "its files are gone")
+    finally:
+        end_all("DMTOOLS_HOME", str(home), grace=0)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.mark.usefixtures("commands")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_that_it_started(env: dict[str, str], short_tmp: Path, number: signal.Signals) -> None:
+    home = short_tmp / "stopped"
+    with subprocess.Popen(argv(*SMALL, "--home", home), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as demo:
+        wait_until(lambda: len(list(home.glob("run/sim/*.json"))) == 2, 60, "its servers run")
+        demo.send_signal(number)
+        out, err = demo.communicate(timeout=60)
+    assert demo.returncode == 128 + number, (out, err)
+    assert b"nothing is left" in err
+    assert not home.exists()
+    assert not marked("DMTOOLS_HOME", str(home))
+
+
+def test_a_home_that_is_there_is_left_alone(env: dict[str, str], short_tmp: Path) -> None:
+    done = subprocess.run(argv("--home", short_tmp), env=env, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "is there already" in done.stderr
+    assert short_tmp.exists()
+
+
+def test_a_dry_run_makes_nothing_not_even_the_venv() -> None:
+    before = sorted(os.listdir(ROOT))
+    done = subprocess.run([*command("dm-demo"), "--dry-run"], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "would set up .venv" in done.stdout
+    assert sorted(os.listdir(ROOT)) == before
+
+
+# ---- does its proof see what is wrong? ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> tuple[Tree, Path]:
+    """A source and a destination that agree, but for what can't arrive."""
+    source, destination = Tree(tmp_path / "from"), tmp_path / "to"
+    for lfn in (b"/a/plain", b"/a/latin \xe9", *staged.DOOMED):
+        source.put(lfn, [lfn * 10])
+    for lfn in (b"/a/plain", b"/a/latin \xe9"):
+        Tree(destination).put(lfn, [lfn * 10])
+    Tree(destination).put(staged.OCCUPIED, [staged.FOREIGN])
+    return source, destination
+
+
+def bad(source: Tree, destination: Path) -> list[str]:
+    return [text for check in proof.trees(source, destination, lambda: None) for text in check.against]
+
+
+def test_equal_trees_are_equal(both: tuple[Tree, Path]) -> None:
+    assert bad(*both) == []
+
+
+@pytest.mark.parametrize(
+    "what", ["missing", "changed", "hidden", "source changed", "foreign overwritten", "arrived all the same"]
+)
+def test_the_proof_sees(both: tuple[Tree, Path], what: str) -> None:
+    source, destination = both
+    there = Tree(destination)
+    if what == "missing":
+        (destination / "a/plain").unlink()
+    elif what == "changed":
+        there.put(b"/a/plain", [b"/a/plaim" * 10])
+    elif what == "hidden":
+        there.put(b"/a/.plain.tmp", [b"half"])
+    elif what == "source changed":
+        Tree(source.root).put(b"/a/plain", [b"x"])
+    elif what == "foreign overwritten":
+        there.put(staged.OCCUPIED, [b"ours"])
+    else:
+        there.put(staged.HOPELESS, [b"x"])
+    assert len(bad(source, destination)) == 1
+
+
+def test_the_records_tell_of_a_second_copy(both: tuple[Tree, Path]) -> None:
+    source, destination = both
+    url = f"file://{destination}/a/"
+    copies = [{"destination": f"{url}plain", "outcome": "FINISHED"}, {"destination": f"{url}latin%20%E9", "outcome": "FINISHED"}]
+    assert proof.records(source, destination, copies)[0].good
+    assert proof.records(source, destination, [*copies, copies[0]])[0].against == ["'/a/plain' was copied 2 times"]
+    assert proof.records(source, destination, copies[:1])[0].against == ["'/a/latin \\\\xe9' was copied 0 times"]
+    assert source.files[b"/a/plain"] == Fact(80, source.files[b"/a/plain"].sha256)
