@@ -1,4 +1,4 @@
-"""Real components for tests, each private to them: MariaDB and XRootD. As root they run under a user of their own."""
+"""Real components for tests, each private to them: MariaDB, XRootD, a small disk. Servers run under users of their own."""
 
 from __future__ import annotations
 
@@ -229,3 +229,16 @@ def xrootd_server() -> Iterator[Callable[..., XRootD]]:
     for server in servers:
         server.stop()
         shutil.rmtree(server.place)
+
+
+# ---- disks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(short_tmp: Path) -> Iterator[Path]:
+    """A disk of 4 MiB."""
+    place = short_tmp / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "small", place], check=True)
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)

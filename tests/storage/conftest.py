@@ -1,10 +1,9 @@
-"""Places that misbehave as real ones do: a mount that hangs, a disk that is full."""
+"""Places that misbehave as real ones do: a mount that hangs."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,16 +31,6 @@ def hung_mount(short_tmp: Path) -> Iterator[Path]:
     yield place
     _LIBC.umount2(os.fsencode(place), _DETACH)
     os.close(server)  # now those who wait get an error
-
-
-@pytest.fixture
-def small_disk(short_tmp: Path) -> Iterator[Path]:
-    """A disk of 4 MiB."""
-    place = short_tmp / "small"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "small", place], check=True)
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
 
 
 @pytest.fixture(autouse=True)
