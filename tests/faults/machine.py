@@ -14,6 +14,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -222,13 +223,13 @@ class Machine:
 
     def open(self) -> list[str]:
         """What the tables say is not finished."""
-        with self.tables() as db:
+        with closing(self.tables()) as db:
             lists = [f"list {n} {s}" for n, s in db.execute("SELECT name, state FROM filelist WHERE state != 'done'")]
             masters = [f"master list {n} {s}" for n, s in db.execute("SELECT name, state FROM master WHERE state != 'read'")]
         return lists + masters + [f"uncut {p.name}" for p in (self.home / "migrate/TODO/ListOfLFNs").iterdir() if p.is_file()]
 
     def tables(self) -> sqlite3.Connection:
-        """The database, by sqlite3 alone."""
+        """The database, by sqlite3 alone; to be closed."""
         return sqlite3.connect(f"file:{self.home}/dmtools.db?mode=ro", uri=True)
 
     def close(self) -> None:
