@@ -13,7 +13,7 @@ from dmtools.control import checking
 from dmtools.control.checking import Finding, Inspection
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
-from dmtools.migrate.home import Home
+from dmtools.migrate.home import Home, known_homes
 from dmtools.spool import folders as at
 from dmtools.spool import listfile
 from dmtools.spool.listfile import ListFile, ListUnreadable
@@ -63,9 +63,8 @@ def home_of(this: Pass) -> Home:
     path = this.home / "run" / "home-id"
     if path.exists():
         return Home(this, path.read_text("ascii").strip())
-    with this.ledger.read() as connection:
-        known = list(connection.execute(select(F.home).where(F.pipeline == "migrate").distinct()).scalars())
-    return Home(this, known[0] if len(known) == 1 and this.ledger.sqlite else "")
+    known = known_homes(this)
+    return Home(this, known[0] if len(known) == 1 else "")
 
 
 def check(inspection: Inspection) -> Iterator[Finding]:
@@ -103,13 +102,8 @@ def _places(this: Pass) -> Iterator[Finding]:
             says = "the directory is not there" if not path.exists() else "there is something else in its place"
             mend = "it is made" if not path.exists() else ""
             yield finding("no-directory", str(path.relative_to(this.home)), says, mend, "move away what stands there")
-    if not (this.home / "run" / "home-id").exists():
-        with this.ledger.read() as connection:
-            known = connection.execute(select(F.id).where(F.pipeline == "migrate").limit(1)).first()
-        if known is not None:
-            says = "the file that says which HOME this is, is gone"
-            step = "write the id of this HOME (column home of the table filelist) into it"
-            yield finding("no-home-id", "run/home-id", says, "it is written again" if this.ledger.sqlite else "", step)
+    if not (this.home / "run" / "home-id").exists() and known_homes(this):
+        yield finding("no-home-id", "run/home-id", "the file that says which HOME this is, is gone", "it is written again")
 
 
 def tables_are_lost(this: Pass, home: Home) -> bool:

@@ -13,6 +13,7 @@ from dmtools import names
 from dmtools.command import Unavailable
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
+from dmtools.ledger.engine import sqlite_path
 from dmtools.spool import folders as at
 from dmtools.spool.folders import Folders, home_id
 
@@ -45,8 +46,7 @@ class Home:
         if path.exists():
             found = cls(this, path.read_text("ascii").strip())
         else:
-            with this.ledger.read() as connection:
-                known = list(connection.execute(select(F.home).distinct()).scalars()) if this.ledger.sqlite else []
+            known = known_homes(this)
             found = cls(this, (known or [""])[0] if this.dry_run else home_id(this.home, known))
         found.refuse_lost_tables(this)
         return found
@@ -76,6 +76,14 @@ class Home:
     def _has_master(self, name: str) -> bool:
         raw = names.decode(name).decode("utf-8", "surrogateescape")
         return bool(raw) and any((place / raw).is_file() for place in (self.masters, self.masters / "Done"))
+
+
+def known_homes(this: Pass) -> list[str]:
+    """The HOMEs whose lists are in this HOME's own database: one, when run/home-id was lost. Of a shared one: none."""
+    if sqlite_path(this.settings) != this.home / "dmtools.db":
+        return []
+    with this.ledger.read() as connection:
+        return list(connection.execute(select(F.home).where(F.pipeline == "migrate").distinct()).scalars())
 
 
 def _first_notes(path: Path) -> dict[str, str]:

@@ -95,12 +95,30 @@ class Site:
     # ---- passes
 
     def run(self, name: str, *args: object, **how: Any) -> Result:
-        """One command."""
-        return run(name, *args, home=self.home, **how)
+        """One command; it may refuse, but never by an error of its own."""
+        found = run(name, *args, home=self.home, **how)
+        assert "internal error" not in found.err, str(found)
+        return found
+
+    def agrees(self) -> None:
+        """Directories, tables and storage agree."""
+        found = self.run("dm-check", "--storage", "all", "--json").ok().json
+        assert [one for one in found["findings"] if not one["note"]] == []
 
     def produce(self, lfns: int = 5) -> None:
         """All master lists into lists."""
         self.run("migrate-producer", "--lists", 0, "--lfns", lfns).gave(0, 1)
+
+    def put(self, folder: str, name: str, *lfns: str) -> Path:
+        """A list file, written by hand."""
+        text = "".join(f"file://{self.source(lfn)}  file://{self.target(lfn)}\n" for lfn in lfns)
+        path = self.home / "migrate" / folder / name
+        path.write_text(text)
+        return path
+
+    def move(self, source: str, target: str, name: str) -> None:
+        """A list moved by hand."""
+        (self.home / "migrate" / source / name).rename(self.home / "migrate" / target / name)
 
     def consume(self) -> Result:
         """All lists to the servers."""

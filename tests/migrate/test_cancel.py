@@ -60,7 +60,8 @@ def test_one_file_of_a_job_leaves_the_others_alone(site: Site) -> None:
     site.monitor()
     assert site.states() == {"DOING": 3}
     job = site.sql("SELECT job FROM ftsjob")[0][0]
-    states = {file["source_surl"][-5:]: file["file_state"] for file in site.ask(f"/jobs/{job}?files=file_state,source_surl")["files"]}
+    files = site.ask(f"/jobs/{job}?files=file_state,source_surl")["files"]
+    states = {file["source_surl"][-5:]: file["file_state"] for file in files}
     assert states == {"quick": "FINISHED", "slow1": "CANCELED", "slow2": "ACTIVE"}
     site.run("migrate-cancel", job).ok()
     site.monitor()
@@ -158,7 +159,8 @@ def test_abandon_frees_what_a_dead_server_held(home: Path, serve: Callable[..., 
     assert found["counts"] == {"DOING>Okay": 2, "DOING>TODO": 2}
     assert site.lines("DONE/Okay") == ["/a/quick", "/a/slow3"]
     assert site.lines("TODO") == ["/a/slow1", "/a/slow2"]
-    assert site.sql("SELECT name, overwrite, failures FROM transfer WHERE state = 'TODO'") == [("/a/slow1", 0, 0), ("/a/slow2", 1, 0)]
+    rows = site.sql("SELECT name, overwrite, failures FROM transfer WHERE state = 'TODO'")
+    assert rows == [("/a/slow1", 0, 0), ("/a/slow2", 1, 0)]
     assert site.sql("SELECT state, fts_state FROM ftsjob") == [("abandoned", "ABANDONED")]
     assert site.names("DOING") == []
     site.start(names=("fts2",))
@@ -195,7 +197,8 @@ def test_nothing_is_freed_when_the_storage_can_not_be_asked(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--all", "name"], ["--all", "--abandon", "fts1"], ["--todo", "x"], ["x", "--yes"], ["--abandon", "ftsx", "--yes"]]
+    "words",
+    [[], ["--all", "name"], ["--all", "--abandon", "fts1"], ["--todo", "x"], ["x", "--yes"], ["--abandon", "ftsx", "--yes"]],
 )
 def test_wrong_use(home: Path, words: list[str], run: Callable[..., object]) -> None:
     run("migrate-cancel", *words, home=home).gave(2)  # type: ignore[attr-defined]

@@ -132,7 +132,7 @@ def test_after_all_is_done(site: Site) -> None:
     lose(site, "deleted")
     mended(site)
     assert site.names("DONE/Okay") == names
-    assert {row for row in site.sql("SELECT verified_by FROM transfer WHERE state = 'Okay'")} == {("size",)}
+    assert set(site.sql("SELECT verified_by FROM transfer WHERE state = 'Okay'")) == {("size",)}
     assert site.sql("SELECT error_class, source FROM transfer WHERE state = 'Bad'") == [("invalid", "/a/../b")]
     assert site.sql("SELECT state, lfns, cut FROM master") == [("read", 8, 8)]
     # The same master list again, longer: read on from where it was.
@@ -162,7 +162,8 @@ def test_what_is_gone_from_its_destination_is_not_called_okay(site: Site) -> Non
 
 def test_between_attempts(site: Site) -> None:
     """A dirty job: some Okay, some Bad, the rest in TODO with their failures."""
-    site.faults(FAIL.format("[12]", "TRANSFER CHECKSUM MISMATCH", 20) + FAIL.format("3", "SOURCE [2] No such file or directory", 1))
+    lost = FAIL.format("3", "SOURCE [2] No such file or directory", 1)
+    site.faults(FAIL.format("[12]", "TRANSFER CHECKSUM MISMATCH", 20) + lost)
     site.produce(lfns=7)
     site.consume()
     site.over()

@@ -28,7 +28,7 @@ def site(home: Path, serve: Callable[..., Server]) -> Iterator[Site]:
     made.produce()
     made.settle()
     assert made.states() == {"Okay": 2, "Bad": 4}
-    yield made
+    return made
 
 
 def test_lists_the_bad_files_by_class(site: Site) -> None:
