@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -107,7 +108,9 @@ def of_file(q: Question, words: Words, row: Row[Any]) -> Trace:
         why, step = f"it is at the destination, verified by {row.verified_by or 'size and checksum'}", ""
     else:
         why = f"{row.error_class}: {row.reason}" if row.error_class else row.reason or "no reason was kept"
-        step = f"{words.advice(row.error_class or 'other')}; then: {words.requeue} --class {row.error_class}"
+        missing = " --missing" if row.state == "Missing" else ""
+        again = f"{words.requeue} --requeue{missing} {shlex.quote(names.shown(row.name))}"
+        step = f"{words.advice(row.error_class or 'other')}; then: {again}"
     return Trace(names.shown(row.name), words.pipeline, "file", row.state, why, step, facts, journal(q, "file", row.id))
 
 

@@ -73,7 +73,11 @@ def test_the_life_of_a_file_from_the_master_list_to_the_destination(filled: Path
     times = [step["at"] for step in found["history"]]
     assert times == sorted(times)
     assert trace(filled, "/b/gone")["state"] == "Missing"
-    assert "the source is not there" in trace(filled, "/b/gone")["why"]
+    gone = trace(filled, "/b/gone")
+    assert "the source is not there" in gone["why"]
+    again = gone["next"].partition("then: ")[2].split()
+    run(*again, home=filled).ok()
+    assert trace(filled, "/b/gone")["state"] == "TODO", "what it says to do can be done"
 
     for also in (found["source"], found["destination"], filled / "demo" / "echo" / "a" / "f 3"):
         assert trace(filled, also)["history"] == found["history"]
