@@ -112,7 +112,7 @@ def _verdict(row: AnyRow, f: FileStatus | None, look: Look | None, retry_seconds
 
 def _outcome(row: AnyRow, f: FileStatus | None, look: Look | None, retry_seconds: int) -> Verdict:
     if f is None or f.state == "NOT_USED":
-        return failed(row, CLASSES["other"], "the server ended the job without a word about this file", retry_seconds)
+        return Verdict(row, OPEN, "its server ended the job and says nothing about this file; migrate-cancel --abandon frees it")
     if f.state == "FINISHED":
         return _finished(row, look, retry_seconds)
     if f.state == "CANCELED":
