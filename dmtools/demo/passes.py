@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dmtools.demo.crontab import Line
 
+MARK = "DM_DEMO"  # by this variable its processes are known
 LIMIT = 300.0  # seconds; no pass of the demo takes a tenth of it
 
 
@@ -41,7 +42,7 @@ class Strike:
 def environment(home: Path, commands: Path, variables: Mapping[str, str]) -> dict[str, str]:
     """What cron gives, the crontab's own variables, and this demo's PATH and HOME in place of the crontab's placeholders."""
     path = f"{commands}:/usr/local/bin:/usr/bin:/bin"
-    mine = {"HOME": str(home), "LOGNAME": "demo", "SHELL": "/bin/sh"}
+    mine = {"HOME": str(home), "LOGNAME": "demo", "SHELL": "/bin/sh", MARK: str(home)}
     return {**mine, **variables, "PATH": path, "DMTOOLS_HOME": str(home)}
 
 

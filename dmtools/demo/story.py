@@ -18,6 +18,7 @@ from dmtools.demo.passes import Ran, Strike
 from dmtools.demo.proof import Check
 from dmtools.demo.servers import NAMES, Fts
 from dmtools.demo.tree import Tree, make
+from dmtools.house.leftovers import end_all
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMMANDS = CHECKOUT / ".venv/bin"
@@ -89,6 +90,8 @@ def stage(wishes: Wishes, display: Display) -> Iterator[Demo]:
         if not demo.staying:
             for server in demo.servers.values():
                 server.stop()
+            while end_all(passes.MARK, str(home), grace=0):
+                pass  # a signal may have come while one was being started
         if not wishes.keep:
             shutil.rmtree(home, ignore_errors=True)
 
