@@ -100,7 +100,7 @@ def home_id(home: Path, known: Sequence[str] = ()) -> str:
         found = known[0] if len(known) == 1 else uuid.uuid4().hex
         path.parent.mkdir(exist_ok=True, mode=0o750)
         temporary = durable.hidden(path)
-        temporary.write_text(found + "\n", "ascii")
+        durable.write_file(temporary, f"{found}\n".encode("ascii"))  # safe before it has its name
         try:
             durable.rename_new(temporary, path)
         except FileExistsError:  # another command was quicker
