@@ -1,10 +1,11 @@
 """Every system call of producer, consumer and monitor that writes below HOME or to a server: killed, or failed, one at a time.
 
-    .venv/bin/python bench/kill_sweep.py [--workers 2] [--stages producer,monitor] [--faults KILL,ENOSPC,EIO,EDQUOT,EACCES]
+    .venv/bin/python bench/kill_sweep.py [--workers 2] [--stages producer,monitor] [--faults KILL,ENOSPC,...]
         [--sample N] [--twice N] [--moments N] [--broken] [--seed N] [--csv FILE]
 
 A point is a row: stage, call, its number in its thread, what it was about, the fault, whether it was met, the command's exit,
 copies opened at the destinations (7 files are to be copied, so 7), hidden files left, and the verdict after plain passes.
+Faults: KILL; the errors ENOSPC, EIO, EDQUOT, EACCES; the power cuts strict, names, chance (tests/faults/powercut.py).
 `survived` stands behind the last call of a kind. --twice kills a pass and the pass behind it; --moments kills at a moment,
 in the midst of threads; --broken sweeps a tree that submits before its intent is written, and must find doubles.
 Exits 0 when all is good; with --broken, when doubles were found.
@@ -31,9 +32,10 @@ sys.path.insert(0, str(ROOT))
 from tests.faults import sweep  # noqa: E402
 from tests.faults.control import SUBMIT_BEFORE_INTENT  # noqa: E402
 from tests.faults.machine import Machine, copy_tree  # noqa: E402
+from tests.faults.powercut import IMAGES  # noqa: E402
 from tests.faults.sweep import BY_NAME, NO_MORE, Row  # noqa: E402
 
-FAULTS = ("KILL", "ENOSPC", "EIO", "EDQUOT", "EACCES")
+FAULTS = ("KILL", "ENOSPC", "EIO", "EDQUOT", "EACCES", *IMAGES)
 MOMENTS = (0.02, 0.45)  # seconds: from the first look at HOME to the end of a pass
 Work = tuple[str, tuple[Any, ...]]
 _machine: Machine
@@ -48,7 +50,12 @@ def _begin(tree: str, stages: list[str], places: Any) -> None:
 
 def _work(work: Work) -> Row:
     kind, words = work
-    acts: dict[str, Callable[..., Row]] = {"run": sweep.run, "twice": sweep.twice, "moment": sweep.moment}
+    acts: dict[str, Callable[..., Row]] = {
+        "run": sweep.run,
+        "twice": sweep.twice,
+        "moment": sweep.moment,
+        "power_cut": sweep.power_cut,
+    }
     return acts[kind](_machine, *words)
 
 
@@ -63,6 +70,10 @@ def plan(tree: Path, options: argparse.Namespace) -> Iterator[Work]:
     for name, calls in found.items():
         chosen = sweep.sample(calls, options.sample, options.seed) if options.sample else calls
         for fault in options.faults:
+            if fault in IMAGES:
+                cuts = [call for call in chosen if call.subject != NO_MORE]
+                yield from (("power_cut", (BY_NAME[name], call, fault, options.seed + i)) for i, call in enumerate(cuts))
+                continue
             kind = "signal" if fault == "KILL" else "error"
             yield from (
                 ("run", (BY_NAME[name], call, f"{kind}={fault}")) for call in chosen if fault == "KILL" or call.subject != NO_MORE

@@ -68,19 +68,23 @@ def relevant(command: Sequence[str], env: dict[str, str], home: Path, log: Path)
     return sorted([*found.values(), *ends], key=lambda call: (CALLS.index(call.name), call.number))
 
 
-def disturbed(command: Sequence[str], env: dict[str, str], home: Path, log: Path, call: Call, fault: str) -> Outcome:
+def disturbed(
+    command: Sequence[str], env: dict[str, str], home: Path, log: Path, call: Call, fault: str, *, record: bool = False
+) -> Outcome:
     """The command with its Nth call of a kind disturbed: `fault` is `signal=KILL` or `error=ENOSPC`.
 
     strace counts by thread: the first thread that comes to its Nth call is killed; an error meets each thread's Nth call.
-    Its --seccomp-bpf would let the signal fall under the table, so a kill goes without.
+    Its --seccomp-bpf would let the signal fall under the table, so a kill goes without. `record`: the log holds every
+    call with all its data.
     """
     rule = f"inject={call.name}:{fault}:when={call.number}"
     quick = [] if fault.startswith("signal") else ["--seccomp-bpf"]
-    done = _strace(command, env, log, [*quick, "-e", f"trace={call.name}", "-e", rule])
-    met = [
-        found for injected, found in _threads(log, home) if found.number == call.number and (injected or done.returncode == -9)
-    ]
-    if done.returncode == -9 and not met:
+    trace = ["-s", "100000", "-e", f"trace={','.join(CALLS)}"] if record else ["-e", f"trace={call.name}"]
+    done = _strace(command, env, log, [*quick, *trace, "-e", rule])
+    killed = done.returncode == -9
+    same = [(injected or killed, found) for injected, found in _threads(log, home) if found.name == call.name]
+    met = [found for disturbed_now, found in same if disturbed_now and found.number == call.number]
+    if killed and not met:
         raise AssertionError(f"killed, but not at {call}: {log.read_text()}")
     return Outcome(done.returncode, done.stderr, met[0] if met else None)
 

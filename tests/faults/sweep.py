@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.faults import calls, judge
+from tests.faults import calls, judge, powercut
 from tests.faults.calls import NO_MORE, Call
 from tests.faults.machine import CONSUMER, FIRST_FAILURES, FIRST_SEED, MONITOR, OTHER_SEED, PRODUCER, Machine
 
@@ -139,6 +139,14 @@ def twice(machine: Machine, first: tuple[Stage, Call], second: tuple[Stage, Call
     return _judged(machine, f"{stage.name}+{later.name}", both, KILL, two.hit is not None, two.code, wrong)
 
 
+def power_cut(machine: Machine, stage: Stage, call: Call, kind: str, seed: int) -> Row:
+    """The machine loses its power at the call: the disk keeps what was synced, and of the rest what `kind` says."""
+    start(machine, stage)
+    outcome = _disturb(machine, stage, call, KILL, FIRST_SEED, record=True)
+    powercut.cut(machine.place / stage.name, machine.home, machine.place / "trace", kind, seed)
+    return _judged(machine, stage.name, outcome.hit or call, f"cut={kind}", outcome.hit is not None, outcome.code, [])
+
+
 def moment(machine: Machine, stage: Stage, seconds: float) -> Row:
     """Killed at a moment: in whatever all its threads were doing."""
     start(machine, stage)
@@ -148,9 +156,9 @@ def moment(machine: Machine, stage: Stage, seconds: float) -> Row:
     return _judged(machine, stage.name, call, KILL, done.code < 0, done.code, wrong)
 
 
-def _disturb(machine: Machine, stage: Stage, call: Call, fault: str, seed: str) -> calls.Outcome:
-    log = machine.place / "trace"
-    return calls.disturbed(argv(machine, stage.command), machine.environment(seed), machine.home, log, call, fault)
+def _disturb(machine: Machine, stage: Stage, call: Call, fault: str, seed: str, *, record: bool = False) -> calls.Outcome:
+    env, log = machine.environment(seed), machine.place / "trace"
+    return calls.disturbed(argv(machine, stage.command), env, machine.home, log, call, fault, record=record)
 
 
 def _judged(machine: Machine, stage: str, call: Call, fault: str, hit: bool, code: int, wrong: list[str]) -> Row:
