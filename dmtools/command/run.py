@@ -299,7 +299,7 @@ def _print(context: Context) -> None:
         answers = context.answer is not None and report.state not in ("unavailable", "failed")
         print_json(context.answer if answers and context.answer is not None else report.record())
     elif context.answer is None and not context.quiet and (context.verbose or sys.stdout.isatty() or context.dry_run):
-        click.echo(report.summary())
+        click.echo(f"{context.name}: dry run, nothing was changed" if context.dry_run else report.summary())
     for error in report.errors:
         click.echo(f"{context.name}: {error.sentence(context.name)}", err=True)
     sys.stdout.flush()

@@ -324,7 +324,8 @@ def _dry(this: Pass, home: Home, path: Path, left: int | None, lfns: int) -> int
         ends = after.read == start + sum(map(len, lines)) + len(lines)
         found = [piece for piece in pieces(start, lines, ends, home.rules, lfns) if piece.files or piece.bad]
         for piece in found[:left]:
-            this.plan(f"would cut {piece.files} LFNs of {path.name} from byte {piece.start} into a list in TODO")
+            bad = f", and {len(piece.bad)} bad lines into DONE/Bad" if piece.bad else ""
+            this.plan(f"would cut {piece.files} LFNs of {path.name} from byte {piece.start} into a list in TODO{bad}")
         left = left if left is None else left - len(found[:left])
     reader.close()
     return left
