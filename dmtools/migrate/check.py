@@ -19,6 +19,7 @@ from dmtools.spool import listfile
 from dmtools.spool.listfile import ListFile, ListUnreadable
 from dmtools.transfers import lists, project
 from dmtools.transfers.lists import ListRow
+from dmtools.transfers.submit import INTENT, SUBMITTED
 
 J, T, F = tables.ftsjob.c, tables.transfer.c, tables.filelist.c
 DONE_FOLDERS = (at.OKAY, at.BAD, at.MISSING)
@@ -166,6 +167,8 @@ def _content(scene: Scene, content: project.Content) -> Iterator[Finding]:
     if row.name not in (scene.doing if folder == at.DOING else scene.todo):
         return
     expected, found = project.text(content, folder), _read(scene.home.folders.path(folder, row.name))
+    if expected is None and row.state == lists.DOING and not project.is_open(content):
+        return  # no attempt: the rows say so
     if expected is None:
         says = f"the list is {row.state}, but no file of it is"
         yield finding("no-files", row.name, says, "the list is closed")
@@ -197,6 +200,8 @@ def in_doing(scene: Scene) -> Iterator[Finding]:
         content = _list(scene.home.folders.path(at.DOING, name))
         if isinstance(content, str):
             yield finding("no-list", f"DOING/{name}", f"it {content}", "it is set aside")
+        elif _has_attempt(scene.this, row, content):
+            continue  # the rows disagree about it
         elif is_unknown_attempt(scene.this, content):
             says = (
                 f"it says that job {content.notes['job']} at {content.notes['server']} moves it; the tables know no such attempt"
@@ -204,6 +209,14 @@ def in_doing(scene: Scene) -> Iterator[Finding]:
             yield finding("unknown-attempt", name, says, "the attempt is booked as the list says it; nothing is sent anew")
         else:
             yield finding("no-attempt-in-doing", name, "it stands in DOING, the tables know no open attempt", "it goes to TODO")
+
+
+def _has_attempt(this: Pass, row: ListRow | None, content: ListFile) -> bool:
+    """Is an attempt of this list open, though its row is done, or gone?"""
+    query = select(J.id).outerjoin(tables.filelist, F.id == J.list_id).where(J.state.in_((INTENT, SUBMITTED)))
+    mine = (J.list_id == row.id,) if row is not None else (J.job == content.notes.get("job", ""), F.id.is_(None))
+    with this.ledger.read() as connection:
+        return connection.execute(query.where(*mine).limit(1)).first() is not None
 
 
 def is_unknown_attempt(this: Pass, content: ListFile) -> bool:

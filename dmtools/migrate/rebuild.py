@@ -31,7 +31,7 @@ from dmtools.storage import Absent, Look, Present, client_for, scheme_of
 from dmtools.transfers import lists
 from dmtools.transfers.plan import reject_key
 
-T, F, M = tables.transfer.c, tables.filelist.c, tables.master.c
+T, F, J, M = tables.transfer.c, tables.filelist.c, tables.ftsjob.c, tables.master.c
 LISTS = 200  # lists a transaction
 STATE_OF = {at.OKAY: OKAY, at.BAD: BAD, at.MISSING: MISSING}
 SECONDS = 3600
@@ -82,10 +82,13 @@ def rebuild(this: Pass, home: Home, *, verify: bool) -> Rebuilt:
 
 
 def _forget(connection: Connection, home: str) -> None:
-    """What a try that was killed has left."""
+    """What a try that was killed has left, and files and attempts whose lists are gone."""
     mine = select(F.id).where(F.pipeline == "migrate", F.home == home)
     connection.execute(delete(tables.transfer).where(T.pipeline == "migrate", T.list_id.in_(mine)))
     connection.execute(delete(tables.filelist).where(F.pipeline == "migrate", F.home == home))
+    known = select(F.id).where(F.pipeline == "migrate")
+    connection.execute(delete(tables.transfer).where(T.pipeline == "migrate", T.list_id.not_in(known)))
+    connection.execute(delete(tables.ftsjob).where(J.pipeline == "migrate", J.list_id.not_in(known)))
 
 
 def adopt(this: Pass, home: Home, done: Sequence[tuple[str, str]], doing: Sequence[str]) -> None:

@@ -98,7 +98,7 @@ def text(content: Content, folder: str) -> bytes | None:
             return None
         return listfile.text([_pair(f) for f in content.dirty], [_origin(content, job=content.job.job)])
     files = [f for f in content.files if _FOLDER[f.state] == folder]
-    if folder == at.DOING and not _is_open(content):
+    if folder == at.DOING and not is_open(content):
         files = []
     if not files:
         return None
@@ -127,7 +127,8 @@ def _before(files: Sequence[AnyRow]) -> dict[str, Any]:
     return {"failures": failures or None, "overwrite": 1 if any(f.overwrite for f in files) else None}
 
 
-def _is_open(content: Content) -> bool:
+def is_open(content: Content) -> bool:
+    """Is its newest attempt open?"""
     return content.job is not None and content.job.state not in (CLOSED, ABANDONED) and content.row.state == lists.DOING
 
 
