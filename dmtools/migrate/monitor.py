@@ -24,6 +24,7 @@ def _watch(this: Pass, home: Home) -> None:
     from dmtools.migrate.consumer import tell_away
     from dmtools.transfers import poll, resume
     from dmtools.transfers.servers import ask
+    from dmtools.transfers.verdict import Patience
 
     recover.mend(this, home)  # rule 1: in DOING without a record of a job: back to TODO
     with this.ledger.read() as connection:
@@ -46,7 +47,8 @@ def _watch(this: Pass, home: Home) -> None:
     # rule 2, FINISHED: Okay. rule 3, FINISHEDDIRTY: good ones Okay, missing ones Bad, the rest D-lists in TODO.
     # rule 5, FAILED: Bad after more than 3 failures, else TODO. rules 4 and 6, ACTIVE, SUBMITTED: nothing.
     # rule 7, all else: told, and nothing is done.
-    poll.poll(this, home.folders, servers, STATES, this.settings.migrate.retry_seconds, home.id)
+    patience = Patience(this.settings.migrate.retry_seconds, this.settings.migrate.max_attempts)
+    poll.poll(this, home.folders, servers, STATES, patience, home.id)
 
 
 def _dry(this: Pass, home: Home) -> None:

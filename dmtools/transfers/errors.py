@@ -5,21 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MAX_FAILURES = 4  # over all classes together: the seed's "more than 3"
-
 
 @dataclass(frozen=True)
 class ErrorClass:
-    """What a class means: how many failed attempts a file has before it is Bad, and whether an attempt is counted at all.
+    """What a class means. `limit`: Bad after so many failed attempts, else when all classes together reach the settings' number.
 
     `attempt=False`: not the file's fault (a full destination, a server, credentials): its list waits, nothing is counted.
     """
 
     name: str
     meaning: str
-    limit: int = MAX_FAILURES
+    limit: int | None = None
     attempt: bool = True
-    wait_seconds: int = 60
     advice: str = "ask at the storages and their network why"
 
 
@@ -32,24 +29,20 @@ CLASSES = {
             "occupied", "another file is at the destination", limit=1, advice="look at both; move the one at the destination away"
         ),
         ErrorClass("invalid", "the line is no file that can be moved", limit=1, advice="mend the line or the rules"),
-        ErrorClass("permission", "the storage forbids it", wait_seconds=600, advice="ask for the right at the storage"),
+        ErrorClass("permission", "the storage forbids it", advice="ask for the right at the storage"),
         ErrorClass("checksum", "the copy differs from its source", advice="if it comes back, look at the source's disk"),
-        ErrorClass("stalled", "the transfer stood still", wait_seconds=300),
-        ErrorClass("network", "the connection failed", wait_seconds=120),
-        ErrorClass("source", "the source storage could not give the file", wait_seconds=300),
-        ErrorClass("data", "the storage says the data are bad", wait_seconds=300, advice="check the source file"),
-        ErrorClass("canceled", "somebody else canceled it", wait_seconds=60),
+        ErrorClass("stalled", "the transfer stood still"),
+        ErrorClass("network", "the connection failed"),
+        ErrorClass("source", "the source storage could not give the file"),
+        ErrorClass("data", "the storage says the data are bad", advice="check the source file"),
+        ErrorClass("canceled", "somebody else canceled it"),
         ErrorClass("withdrawn", "we canceled it", limit=1, advice="requeue it with migrate-triage --class withdrawn"),
         ErrorClass(
             "lost", "the copy was proved, and is gone", limit=1, advice="ask its storage; migrate-triage --class lost --requeue"
         ),
-        ErrorClass("full", "the destination has no room", attempt=False, wait_seconds=600, advice="make room at the destination"),
-        ErrorClass(
-            "credentials", "proxy or token is not accepted", attempt=False, wait_seconds=300, advice="renew the proxy or token"
-        ),
-        ErrorClass(
-            "server", "the FTS server could not work", attempt=False, wait_seconds=60, advice="wait, or ask its operators"
-        ),
+        ErrorClass("full", "the destination has no room", attempt=False, advice="make room at the destination"),
+        ErrorClass("credentials", "proxy or token is not accepted", attempt=False, advice="renew the proxy or token"),
+        ErrorClass("server", "the FTS server could not work", attempt=False, advice="wait, or ask its operators"),
         ErrorClass("other", "a text that no line of the table knows", advice="read the reason; tell us the text"),
     )
 }

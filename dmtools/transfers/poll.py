@@ -22,13 +22,13 @@ from dmtools.transfers.servers import Servers
 from dmtools.transfers.settle import Ended
 from dmtools.transfers.status import BULK, JobStatus
 from dmtools.transfers.submit import SUBMITTED, Intent
-from dmtools.transfers.verdict import Verdict
+from dmtools.transfers.verdict import Patience, Verdict
 
 J, T = tables.ftsjob.c, tables.transfer.c
 _JOB = (J.id, J.list_id, J.attempt, J.server, J.sid, J.job, J.vo, J.rule, J.fts_state, J.since)
 
 
-def poll(this: Pass, folders: Folders, servers: Servers, states: States, retry_seconds: int, home: str | None = None) -> None:
+def poll(this: Pass, folders: Folders, servers: Servers, states: States, patience: Patience, home: str | None = None) -> None:
     """Asks each server that is there for the jobs (of this HOME's lists) that are open at it, once."""
     began = clock.now()
     for server in servers.up.values():
@@ -41,7 +41,7 @@ def poll(this: Pass, folders: Folders, servers: Servers, states: States, retry_s
             except (Away, CredentialsRefused) as problem:
                 _tell_silent(this, server, str(problem))
                 break
-            _take(this, folders, server, jobs, found, states, retry_seconds)
+            _take(this, folders, server, jobs, found, states, patience)
 
 
 def open_servers(connection: Connection, pipeline: str, home: str | None = None) -> set[str]:
@@ -68,7 +68,13 @@ def _next(connection: Connection, pipeline: str, server: str, began: datetime, h
 
 
 def _take(
-    this: Pass, folders: Folders, server: FtsServer, jobs: list[AnyRow], found: list[JobStatus], states: States, retry: int
+    this: Pass,
+    folders: Folders,
+    server: FtsServer,
+    jobs: list[AnyRow],
+    found: list[JobStatus],
+    states: States,
+    patience: Patience,
 ) -> None:
     by_job = {status.job: status for status in found}
     changed, ended = [], []
@@ -88,10 +94,10 @@ def _take(
         values: dict[str, Any] = {"fts_state": bindparam("fts_state"), "reason": bindparam("reason")}
         this.ledger.transact(lambda c: c.execute(mark.values(values), changed))
     if ended:
-        _settle(this, folders, ended, states, retry)
+        _settle(this, folders, ended, states, patience)
 
 
-def _settle(this: Pass, folders: Folders, ended: Sequence[tuple[AnyRow, JobStatus]], states: States, retry: int) -> None:
+def _settle(this: Pass, folders: Folders, ended: Sequence[tuple[AnyRow, JobStatus]], states: States, patience: Patience) -> None:
     granted = this.leases.claim([f"list/{job.list_id}" for job, _ in ended])
     try:
         mine = [(job, status) for job, status in ended if f"list/{job.list_id}" in granted]
@@ -103,7 +109,7 @@ def _settle(this: Pass, folders: Folders, ended: Sequence[tuple[AnyRow, JobStatu
                     files[row.job_id].append(row)
             rows = lists.by_ids(connection, [job.list_id for job, _ in mine])
         cases = [(status, files[job.id]) for job, status in mine]
-        verdicts = verdict.judge_jobs(cases, this.settings, retry)
+        verdicts = verdict.judge_jobs(cases, this.settings, patience)
         found = []
         for (job, status), outcome in zip(mine, verdicts, strict=True):
             intent = Intent(job.id, job.list_id, job.attempt, job.server, job.sid, job.job, job.vo, job.rule)

@@ -253,7 +253,7 @@ def _params(intent: Intent, settings: Settings, rule: Rule | None) -> dict[str, 
     found: dict[str, Any] = {
         "verify_checksum": "both",
         "overwrite": bool(intent.files) and all(row.overwrite for row in intent.files),
-        "retry": settings.fts.retry,
+        "retry": settings.fts.retry or -1,  # 0 would be the server's own default
         "priority": settings.fts.priority,
         "id_generator": "deterministic",
         "sid": intent.sid,

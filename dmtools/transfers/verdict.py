@@ -12,7 +12,7 @@ from dmtools.ledger import tables
 from dmtools.ledger.types import AnyRow
 from dmtools.settings import Settings
 from dmtools.storage import Absent, Look, Present, client_for, scheme_of
-from dmtools.transfers.errors import CLASSES, MAX_FAILURES, ErrorClass, classify
+from dmtools.transfers.errors import CLASSES, ErrorClass, classify
 from dmtools.transfers.roots import Roots
 from dmtools.transfers.status import TERMINAL, FileStatus, JobStatus
 
@@ -39,6 +39,14 @@ FILE_COLUMNS = tuple(
 FILE_TERMINAL = frozenset(("FINISHED", "FAILED", "CANCELED"))
 OKAY, RETRY, BAD, OPEN = "Okay", "TODO", "Bad", "open"
 WITHDRAWN = "withdrawn"  # the class of a file that we canceled; its row has it from before the cancel on
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a list waits after its first failed attempt, and after how many of them (of all classes) a file is Bad."""
+
+    seconds: int
+    attempts: int
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ def is_over(status: JobStatus) -> bool:
 
 
 def judge_jobs(
-    jobs: Sequence[tuple[JobStatus, Sequence[AnyRow]]], settings: Settings, retry_seconds: int, seconds: float = 900
+    jobs: Sequence[tuple[JobStatus, Sequence[AnyRow]]], settings: Settings, patience: Patience, seconds: float = 900
 ) -> list[list[Verdict]]:
     """The verdicts of the files of ended jobs, each with our rows. Asks each destination once, in bulk."""
     told: list[list[tuple[AnyRow, FileStatus | None]]] = []
@@ -81,7 +89,7 @@ def judge_jobs(
         told.append([(row, by_destination.get(row.destination)) for row in rows])
         ask += [row for row, f in told[-1] if f is not None and _needs_proof(f)]
     looks = look_at_destinations(ask, settings, seconds)
-    return [[_verdict(row, f, looks.get(row.id), retry_seconds) for row, f in files] for files in told]
+    return [[_verdict(row, f, looks.get(row.id), patience) for row, f in files] for files in told]
 
 
 def _needs_proof(f: FileStatus) -> bool:
@@ -103,53 +111,53 @@ def look_at_destinations(rows: Sequence[AnyRow], settings: Settings, seconds: fl
     return found
 
 
-def _verdict(row: AnyRow, f: FileStatus | None, look: Look | None, retry_seconds: int) -> Verdict:
-    found = _outcome(row, f, look, retry_seconds)
+def _verdict(row: AnyRow, f: FileStatus | None, look: Look | None, patience: Patience) -> Verdict:
+    found = _outcome(row, f, look, patience)
     if row.error_class == WITHDRAWN and found.outcome == RETRY:
-        return failed(row, CLASSES[WITHDRAWN], row.reason or found.why, retry_seconds)
+        return failed(row, CLASSES[WITHDRAWN], row.reason or found.why, patience)
     return found
 
 
-def _outcome(row: AnyRow, f: FileStatus | None, look: Look | None, retry_seconds: int) -> Verdict:
+def _outcome(row: AnyRow, f: FileStatus | None, look: Look | None, patience: Patience) -> Verdict:
     if f is None or f.state == "NOT_USED":
         return Verdict(row, OPEN, "its server ended the job and says nothing about this file; migrate-cancel --abandon frees it")
     if f.state == "FINISHED":
-        return _finished(row, look, retry_seconds)
-    if f.state == "CANCELED":
-        return failed(row, CLASSES["canceled"], f.reason or "canceled", retry_seconds)
+        return _finished(row, look, patience)
     kind = classify(f.reason)
+    if f.state == "CANCELED" and kind.attempt:  # a ban, or a queue that took too long, is nobody's cancel
+        return failed(row, CLASSES["canceled"], f.reason or "canceled", patience)
     if kind.name == "occupied":
-        return _occupied(row, f.reason, look, retry_seconds)
-    return failed(row, kind, f.reason or "failed without a reason", retry_seconds)
+        return _occupied(row, f.reason, look, patience)
+    return failed(row, kind, f.reason or "failed without a reason", patience)
 
 
-def _finished(row: AnyRow, look: Look | None, retry_seconds: int) -> Verdict:
+def _finished(row: AnyRow, look: Look | None, patience: Patience) -> Verdict:
     if look is None:
         return Verdict(row, OKAY, "verified by FTS (source and destination checksums)", verified_by="by-fts")
     if isinstance(look, Present):
-        if row.checksum is None:
+        if row.checksum is None and row.size in (None, look.size):
             why = "verified by FTS; the source's checksum was not known here"
             return Verdict(row, OKAY, why, verified_by="by-fts", size=look.size, checksum=look.checksum)
         if is_equal(row, look):
             return Verdict(row, OKAY, f"size and {row.checksum} proved at the destination", verified_by="storage")
         why = f"the copy is {look.size} bytes, {look.checksum}; the source was {row.size} bytes, {row.checksum}"
-        return failed(row, CLASSES["checksum"], why, retry_seconds, overwrite=True)
+        return failed(row, CLASSES["checksum"], why, patience, overwrite=True)
     if isinstance(look, Absent):
-        return failed(row, CLASSES["checksum"], "FTS says FINISHED but nothing is at the destination", retry_seconds)
+        return failed(row, CLASSES["checksum"], "FTS says FINISHED but nothing is at the destination", patience)
     return Verdict(row, OPEN, f"the destination can't be asked now: {look.reason}")
 
 
-def _occupied(row: AnyRow, reason: str, look: Look | None, retry_seconds: int) -> Verdict:
+def _occupied(row: AnyRow, reason: str, look: Look | None, patience: Patience) -> Verdict:
     """Something is at the destination: equal is done; what an earlier attempt of ours left may be replaced; else hands off."""
     if isinstance(look, Present) and row.checksum is not None and is_equal(row, look):
         return Verdict(row, OKAY, f"was at the destination already, {row.checksum} proved there", verified_by="storage")
     if look is not None and not isinstance(look, (Present, Absent)):
         return Verdict(row, OPEN, f"the destination can't be asked now: {look.reason}")
     if isinstance(look, Absent):
-        return failed(row, CLASSES["other"], f"{reason}; but it is gone now", retry_seconds)
+        return failed(row, CLASSES["other"], f"{reason}; but it is gone now", patience)
     if row.tries > 1:
         why = f"an earlier attempt of ours left a wrong copy ({reason})"
-        return failed(row, CLASSES["checksum"], why, retry_seconds, overwrite=True)
+        return failed(row, CLASSES["checksum"], why, patience, overwrite=True)
     return Verdict(row, BAD, f"{reason}; it is not ours and it differs: left as it is", "occupied", row.failures + 1)
 
 
@@ -158,15 +166,15 @@ def is_equal(row: AnyRow, look: Present) -> bool:
     return bool((row.size is None or row.size == look.size) and row.checksum == look.checksum)
 
 
-def failed(row: AnyRow, kind: ErrorClass, why: str, retry_seconds: int, overwrite: bool = False) -> Verdict:
-    """A failed attempt: Bad at its class's limit or after the 4th in all; else again after a wait that doubles."""
+def failed(row: AnyRow, kind: ErrorClass, why: str, patience: Patience, overwrite: bool = False) -> Verdict:
+    """A failed attempt: Bad at its class's limit or when all together are too many; else again after a wait that doubles."""
     failures = row.failures + (1 if kind.attempt else 0)
     keep = overwrite or bool(row.overwrite)
-    if kind.attempt and failures >= min(kind.limit, MAX_FAILURES):
+    if kind.attempt and failures >= min(kind.limit or patience.attempts, patience.attempts):
         return Verdict(row, BAD, f"{why} ({failures} failed attempts; {kind.advice})", kind.name, failures, keep)
-    wait = min(3600, retry_seconds * 2 ** max(0, failures - 1))
+    wait = min(3600, patience.seconds * 2 ** max(0, failures - 1))
     if kind.name == "canceled":
         wait = max(wait, 60)  # the copy may die late at the server
     if not kind.attempt:
-        wait = min(600, retry_seconds * 4)
+        wait = min(600, patience.seconds * 4)
     return Verdict(row, RETRY, why, kind.name, failures, keep, wait)
