@@ -35,6 +35,7 @@ from dmtools.transfers.servers import ask as ask_servers
 
 BATCH = 50  # lists a transaction
 LOOK_AHEAD = 500
+BYTES_SECONDS = 300  # a list that is too much for this hour is looked at again
 CLOCKS_DIFFER = timedelta(minutes=1)  # more than that between hosts: a clock was set
 
 
@@ -102,13 +103,14 @@ def _take(this: Pass, home: Home, servers: Servers, dice: Random, wanted: Sequen
         with this.ledger.read() as connection:  # again, now that they are ours
             mine = lists.by_ids(connection, [row.id for row in rows.values() if row.resource in granted])
             installation = installation_id(connection)
-        contents = list(islice(_ready(this, home, mine.values()), most))
+        contents = list(islice(_ready(this, home, mine.values(), pressure.Rooms(this, home, clock.now())), most))
         if not contents:
             return 0
         for _ in range(3):
             with this.ledger.read() as connection:
                 plans = plan.plan_lists(connection, contents, done=OKAY, going=frozenset((TODO, DOING)), lfn_of=home.rules.lfn)
             plan.look_at_sources(plans, this.settings, check=this.settings.migrate.check_source)
+            plans = _bear(this, plans, pressure.Rooms(this, home, clock.now()))
             try:
                 return _book_and_send(this, home, servers, dice, plans, installation)
             except IntegrityError:  # another consumer booked one of these destinations since we looked: look again
@@ -118,14 +120,26 @@ def _take(this: Pass, home: Home, servers: Servers, dice: Random, wanted: Sequen
         this.leases.release(list(granted))
 
 
-def _ready(this: Pass, home: Home, rows: Iterable[ListRow]) -> Iterator[tuple[ListRow, ListFile]]:
+def _ready(this: Pass, home: Home, rows: Iterable[ListRow], rooms: pressure.Rooms) -> Iterator[tuple[ListRow, ListFile]]:
     """Those that may go now, with their content: one whose rule has no room does not stand in the others' way."""
     now = clock.now()
     for row in rows:
-        if _is_due(row, now) and pressure.rule_has_room(this, home, row, now):
-            content = _read(this, home, row)
-            if content is not None:
-                yield row, content
+        if _is_due(row, now) and (content := _read(this, home, row)) is not None and rooms.take(content.pairs):
+            yield row, content
+
+
+def _bear(this: Pass, plans: list[ListPlan], rooms: pressure.Rooms) -> list[ListPlan]:
+    """Those whose bytes the hour bears; the others wait, and say why."""
+    borne = []
+    for one in plans:
+        why = None if one.wait is not None else rooms.bear(one)
+        if why is None:
+            borne.append(one)
+        else:
+            until = clock.now() + timedelta(seconds=BYTES_SECONDS)
+            this.ledger.transact(lambda c, row=one.row, why=why, until=until: lists.wait(c, row, until, why))  # type: ignore[misc]
+            this.log(f"{one.row.name} waits until {clock.local(until)}: {why}")
+    return borne
 
 
 def _read(this: Pass, home: Home, row: ListRow) -> ListFile | None:
