@@ -16,6 +16,7 @@ from dmtools.ledger.journal import States
 from dmtools.ledger.types import AnyRow
 from dmtools.spool.folders import Folders
 from dmtools.transfers import lists, settle, verdict
+from dmtools.transfers.errors import CLASSES
 from dmtools.transfers.fts import Away, CredentialsRefused, FtsServer
 from dmtools.transfers.resume import finish
 from dmtools.transfers.servers import Servers
@@ -148,7 +149,23 @@ def _tell(this: Pass, ended: Ended) -> None:
                 left=f"in DONE/Bad/{ended.row.name}, with the reason",
                 next=f"see migrate-triage --class {v.error_class}",
             )
+    _tell_waiting(this, ended)
     this.log(f"{ended.row.name}: job {ended.intent.job} ended {ended.fts_state}")
+
+
+def _tell_waiting(this: Pass, ended: Ended) -> None:
+    """What no file can help (a full destination, credentials): its files wait uncounted, so somebody must hear of it."""
+    waiting = [v for v in ended.verdicts if v.outcome == verdict.RETRY and v.error_class]
+    for kind in sorted({v.error_class for v in waiting if v.error_class and not CLASSES[v.error_class].attempt}):
+        mine = [v for v in waiting if v.error_class == kind]
+        this.problem(
+            CLASSES[kind].meaning,
+            f"{len(mine)} files of the list {ended.row.name}, like {_name(mine[0])}",
+            why=mine[0].why,
+            left="they wait in TODO and are tried again; no attempt is counted",
+            next=CLASSES[kind].advice,
+            failed=False,
+        )
 
 
 def _name(v: Verdict) -> str:
