@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select
 
 from dmtools import clock, names
-from dmtools.command import Refused
+from dmtools.command import Refused, Unavailable
 from dmtools.control.orders import who
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
@@ -27,7 +28,11 @@ from dmtools.transfers import abandon, lists, plan, submit, withdraw
 from dmtools.transfers.lists import ListRow
 from dmtools.transfers.resume import finish
 from dmtools.transfers.servers import ask
+from dmtools.transfers.status import BULK
 from dmtools.transfers.verdict import WITHDRAWN
+
+if TYPE_CHECKING:
+    from dmtools.transfers.fts import FtsServer
 
 T, F = tables.transfer.c, tables.filelist.c
 
@@ -234,7 +239,10 @@ def _withdraw_files(this: Pass, home: Home, files: Sequence[AnyRow], by: str, wh
 
 
 def give_up(this: Pass, server: str, *, yes: bool, force: bool, why: str) -> int:
-    """Frees what a dead server holds. Gives how many attempts were closed. Raises Refused while it answers."""
+    """Frees what a dead server holds, or (`force`) what one that answers has forgotten. Gives how many attempts were closed.
+
+    Raises Refused while the server answers, without `force`; Unavailable when it answers and doesn't say what it has.
+    """
     home = Home.of(this)
     with this.ledger.read() as connection:
         jobs = withdraw.open_jobs(connection, "migrate", home.id, server)
@@ -245,6 +253,8 @@ def give_up(this: Pass, server: str, *, yes: bool, force: bool, why: str) -> int
     if server not in servers.away and (server in servers.up or server in servers.refused) and not force:
         said = f"{server} answers, so its jobs can be canceled there: migrate-cancel --server {server}"
         raise Refused(f"{said}; --force gives it up all the same")
+    if server in servers.up:
+        jobs = _unknown_there(this, servers.up[server], jobs)
     given = abandon.Given(f"{who()} (migrate-cancel)", why or servers.why_not(server), blind=force)
     if this.dry_run:
         for ended in abandon.judge(this, jobs, given):
@@ -257,6 +267,30 @@ def give_up(this: Pass, server: str, *, yes: bool, force: bool, why: str) -> int
             "server; copies that still run there may collide with theirs. --dry-run shows the plan, --yes does it"
         )
     return abandon.abandon(this, home.folders, jobs, STATES, given)
+
+
+def _unknown_there(this: Pass, server: FtsServer, jobs: Sequence[AnyRow]) -> list[AnyRow]:
+    """Of a server that answers only those jobs are given up that it doesn't know: the others may be copying."""
+    from dmtools.transfers.fts import Away, CredentialsRefused
+
+    known: dict[str, str] = {}
+    try:
+        for part in lists.chunks([job.job for job in jobs], BULK):
+            known |= {status.job: status.state for status in server.statuses(part)}
+    except (Away, CredentialsRefused) as problem:
+        step = "without its word nothing is given up"
+        raise Unavailable("server does not say what it knows", server.name, str(problem), step) from None
+    for job in jobs:
+        if known.get(job.job) != "":
+            this.problem(
+                "not given up",
+                f"job {job.job} of {job.name}",
+                why=f"{server.name} answers and has it: {known.get(job.job) or 'it did not say'}",
+                left="it goes on",
+                next=f"to take it back: migrate-cancel {job.job}",
+                failed=False,
+            )
+    return [job for job in jobs if known.get(job.job) == ""]
 
 
 def _tell_away(this: Pass, server: str, why: str, jobs: int) -> None:

@@ -186,6 +186,16 @@ def test_an_abandoned_job_is_canceled_when_its_server_comes_back(site: Site) -> 
     assert site.sql("SELECT state FROM ftsjob WHERE job = ?", job) == [("closed",)]
 
 
+def test_a_server_that_answers_gives_up_only_what_it_has_forgotten(site: Site) -> None:
+    begun(site, "/a/slow1", name="1.txt")
+    begun(site, "/a/slow2", name="2.txt")
+    with site.database() as db:  # as a server has it that was installed anew
+        db.execute("UPDATE ftsjob SET job = '00000000-0000-4000-8000-000000000000' WHERE id = (SELECT MIN(id) FROM ftsjob)")
+    found = site.run("migrate-cancel", "--abandon", "fts1", "--force", "--yes").ok()
+    assert "fts1 answers and has it" in found.err
+    assert site.sql("SELECT name, state FROM transfer ORDER BY name") == [("/a/slow1", "TODO"), ("/a/slow2", "DOING")]
+
+
 def test_nothing_is_freed_when_the_storage_can_not_be_asked(site: Site) -> None:
     begun(site, "/a/slow1")
     site.servers["fts1"].kill()
