@@ -109,11 +109,7 @@ def _places(this: Pass) -> Iterator[Finding]:
 
 def tables_are_lost(this: Pass, home: Home) -> bool:
     """Lists that carry our notes, and not one row of this HOME."""
-    with this.ledger.read() as connection:
-        where = (F.pipeline == "migrate", F.home == home.id)
-        if connection.execute(select(F.id).where(*where).limit(1)).first() is not None:
-            return False
-    return home.was_booked()
+    return not home.is_known(this) and home.was_booked() and not home.is_known(this)
 
 
 # ---- open lists

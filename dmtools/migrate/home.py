@@ -52,13 +52,19 @@ class Home:
         return found
 
     def refuse_lost_tables(self, this: Pass) -> None:
-        """New tables over old directories: each list would be moved a second time."""
-        with this.ledger.read() as connection:
-            if connection.execute(select(F.id).where(F.pipeline == "migrate", F.home == self.id).limit(1)).first() is not None:
-                return
-        if self.was_booked():
+        """New tables over old directories: each list would be moved a second time.
+
+        The tables are looked at again behind the directories: a first pass beside us books its lists before it writes them.
+        """
+        if not self.is_known(this) and self.was_booked() and not self.is_known(this):
             why = f"{self.folders.root} holds lists that were booked; the database {this.ledger.shown} knows none of them"
             raise Unavailable("the tables were lost", str(this.home), why, "rebuild them with: dm-check --repair")
+
+    def is_known(self, this: Pass) -> bool:
+        """Do the tables have a list of this HOME?"""
+        with this.ledger.read() as connection:
+            query = select(F.id).where(F.pipeline == "migrate", F.home == self.id).limit(1)
+            return connection.execute(query).first() is not None
 
     def was_booked(self) -> bool:
         """Does any list of the queue say that tables knew it?"""
