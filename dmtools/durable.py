@@ -73,7 +73,7 @@ def write_file(path: Path, data: bytes, mode: int = 0o640) -> None:
 
 
 def publish(directory: Path, files: Iterable[tuple[str, bytes]], mode: int = 0o640) -> None:
-    """Writes many files, each whole or not at all: hidden names, one `syncfs` for all data, renames, an fsync of the directory."""
+    """Writes many files, each whole or not at all: hidden names, one `syncfs` for all data, renames, one fsync of the place."""
     made: list[str] = []
     tail = f".{os.getpid()}.tmp"
     place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
