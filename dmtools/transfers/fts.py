@@ -43,10 +43,6 @@ class FtsServer:
     @property
     def vo(self) -> str:
         """The VO under which the server knows us: job ids follow from it. Asked once; raises Away, CredentialsRefused."""
-        return self.know_vo()
-
-    def know_vo(self) -> str:
-        """The same, as an act: before a transaction in which no server may be asked."""
         if self._vo is None:
             who = self._call(lambda: easy.whoami(self._context))
             vos = who.get("vos") if isinstance(who, dict) else None
@@ -158,6 +154,8 @@ def connect(
         raise CredentialsRefused(f"{name}: {problem}") from None
     except (FTS3ClientException, Duplicate, NoAnswer) as problem:
         raise Away(f"{name} at {url} did not answer as an FTS server does: {_short(problem)}") from None
+    except (LookupError, TypeError, ValueError, AttributeError):  # it answered JSON, but not of an FTS server
+        raise Away(f"{name} at {url} is no FTS server") from None
     except FileNotFoundError as problem:
         raise CredentialsRefused(f"{name}: the proxy {proxy} is not there ({problem})") from None
     except Exception as problem:  # noqa: BLE001 - the client raises bare Exception for an expired or encrypted proxy
