@@ -1,10 +1,11 @@
 """After a disturbed pass and plain ones: is every file where it must be, once, and do books, directories and servers agree?
 
-Nothing here uses dmtools: the tables are read by sqlite3, the list files as the contract writes them.
+Nothing here uses dmtools: the tables are read by sqlite3, the list files as the contract writes them. dm-check is asked last.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import Counter
@@ -18,6 +19,7 @@ from tests.faults.machine import OUTCOMES, Machine
 from tests.faults.warm import Done
 
 FOLDERS = {"Okay": "DONE/Okay", "Bad": "DONE/Bad", "Missing": "DONE/Missing"}
+HARMLESS = ("leftover", "dead-lease")
 TROUBLE = re.compile(r"Traceback \(most recent call last\)|internal error")
 
 
@@ -31,8 +33,14 @@ def judge(machine: Machine, passes: Sequence[Done] = (), outcomes: dict[bytes, s
         found += _trees(machine, wanted)
         found += _doubles(machine, db, wanted)
         found += _books(machine, db, wanted)
-    found += _talk(machine, passes)
-    return found
+    return found + _talk(machine, passes) + _second_opinion(machine)
+
+
+def _second_opinion(machine: Machine) -> list[str]:
+    """dm-check's: leftovers of a killed command are no disagreement, all else is."""
+    done = machine.run("dm-check", "--json", "--storage", "all")
+    findings = [f for f in json.loads(done.out)["findings"] if f["rule"] not in HARMLESS] if done.out else [done.err]
+    return [f"dm-check: {finding}" for finding in findings]
 
 
 def copies(machine: Machine) -> int:

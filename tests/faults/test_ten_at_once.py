@@ -10,6 +10,7 @@ import pytest
 from tests.faults.judge import TROUBLE, judge
 from tests.faults.machine import CONSUMER, MONITOR, PRODUCER, Machine
 from tests.faults.sweep import argv
+from tests.support import wait_until
 
 COPIES = 10
 LFNS = {b"/set %d/file %d" % (n % 4, n): "Okay" for n in range(45)} | {b"/set 1/gone": "Missing", b"bad": "Bad"}
@@ -58,3 +59,22 @@ def test_all_of_them_at_once(fresh: Machine) -> None:
     assert at_once(fresh, [PRODUCER, CONSUMER, MONITOR] * 4) == []
     passes = fresh.to_the_end()
     assert judge(fresh, passes, LFNS) == []
+
+
+@pytest.mark.needs("strace")
+def test_a_pass_beside_the_very_first_one_does_not_take_the_tables_for_lost(fresh: Machine) -> None:
+    """It looks at the tables before the first list is booked, and at the directories after it was written."""
+    late = ("-P", str(fresh.home / "migrate/DOING"), "-e", "trace=openat", "-e", "inject=openat:delay_enter=3000000:when=1")
+    (fresh.home / "run/home-id").unlink(missing_ok=True)
+    slow = subprocess.Popen(
+        [*DELAYS, *late, *argv(fresh, CONSUMER)],
+        env=fresh.environment(),
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    wait_until((fresh.home / "run/home-id").exists, 30, "the slow pass has begun")
+    fresh.expect(fresh.run(*PRODUCER), 1)
+    _, err = slow.communicate(timeout=60)
+    assert "lost" not in err
+    assert slow.returncode in (0, 1)
