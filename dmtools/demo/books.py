@@ -45,7 +45,9 @@ def histories(home: Path) -> Counter[str]:
 
 def listed(home: Path, folder: str, source: Path) -> list[tuple[bytes, str]]:
     """(LFN or rejected line, the comment above it) of all lists in DONE/folder; `source` is the root of the sources."""
-    return [found for path in sorted((home / "migrate/DONE" / folder).iterdir()) for found in _entries(path, source)]
+    place = home / "migrate/DONE" / folder
+    names = sorted(name for name in os.listdir(place) if not name.startswith("."))  # hidden: a killed command was writing it
+    return [found for name in names for found in _entries(place / name, source)]
 
 
 def _entries(path: Path, source: Path) -> Iterator[tuple[bytes, str]]:

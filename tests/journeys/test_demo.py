@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dmtools.demo import proof, staged
+from dmtools.demo import books, proof, staged
 from dmtools.demo.tree import Fact, Tree
 from dmtools.house.leftovers import end_all, marked
 from tests.support import ROOT, command, environment, wait_until
@@ -149,3 +149,13 @@ def test_the_records_tell_of_a_second_copy(both: tuple[Tree, Path]) -> None:
     assert proof.records(source, destination, [*copies, copies[0]])[0].against == ["'/a/plain' was copied 2 times"]
     assert proof.records(source, destination, copies[:1])[0].against == ["'/a/latin \\\\xe9' was copied 0 times"]
     assert source.files[b"/a/plain"] == Fact(80, source.files[b"/a/plain"].sha256)
+
+
+def test_what_a_killed_command_was_writing_is_listed_nowhere(tmp_path: Path) -> None:
+    place = tmp_path / "migrate/DONE/Bad"
+    place.mkdir(parents=True)
+    text = "#dm list=l.txt\n# missing: gone\nfile:///from/a%20b  file:///to/a%20b\n# invalid: no name\n# ! x%20y\n"
+    (place / "l.txt").write_text(text)
+    (place / ".l.txt.123.tmp").write_text(text)
+    found = [(b"/a b", "missing: gone"), (b"x y", "invalid: no name")]
+    assert books.listed(tmp_path, "Bad", Path("/from")) == found
