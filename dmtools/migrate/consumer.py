@@ -79,7 +79,7 @@ def _due(this: Pass, home: Home, now: datetime) -> Iterator[list[str]]:
     names_ = iter([name for name in home.folders.names(at.TODO) if name != "ListOfLFNs"])
     while part := list(islice(names_, LOOK_AHEAD)):
         rows = recover.adopt(this, home, part)
-        due += [name for name in part if name in rows and _is_due(rows[name], now)]
+        due += [name for name in part if (name in rows and _is_due(rows[name], now)) or (this.dry_run and name not in rows)]
         while len(due) >= BATCH:
             yield due[:BATCH]
             due = due[BATCH:]

@@ -44,7 +44,7 @@ def adopt(this: Pass, home: Home, found: Sequence[str] | None = None) -> dict[st
     for part in lists.chunks(found):
         with this.ledger.read() as connection:
             known = lists.by_names(connection, "migrate", home.id, part)
-        new = [name for name in part if name not in known]
+        new = [name for name in part if name not in known and not this.dry_run]
         for name in new:
             _adopt(this, home, name)
         if new:

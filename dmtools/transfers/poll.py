@@ -21,7 +21,7 @@ from dmtools.transfers.fts import Away, CredentialsRefused, FtsServer
 from dmtools.transfers.resume import finish
 from dmtools.transfers.servers import Servers
 from dmtools.transfers.settle import Ended
-from dmtools.transfers.status import BULK, JobStatus
+from dmtools.transfers.status import BULK, TERMINAL, UNDER_WAY, JobStatus
 from dmtools.transfers.submit import SUBMITTED, Intent
 from dmtools.transfers.verdict import Patience, Verdict
 
@@ -90,6 +90,8 @@ def _take(
             changed.append({"_id": job.id, "fts_state": status.state, "reason": status.reason[:500] or None})
         if verdict.is_over(status):
             ended.append((job, status))
+        elif status.state not in TERMINAL | UNDER_WAY:
+            _tell_state(this, server, job, status.state)
     if changed:
         mark = update(tables.ftsjob).where(J.id == bindparam("_id"))
         values: dict[str, Any] = {"fts_state": bindparam("fts_state"), "reason": bindparam("reason")}
@@ -193,6 +195,18 @@ def _tell_silent(this: Pass, server: FtsServer, why: str) -> None:
         why=why,
         left="its jobs stay as they are",
         next="it is asked again at the next pass",
+        failed=False,
+    )
+
+
+def _tell_state(this: Pass, server: FtsServer, job: AnyRow, state: str) -> None:
+    """The seed's rule 7."""
+    this.problem(
+        "job in a state that nobody here knows",
+        f"{job.job} at {server.name}",
+        why=f"its state is {state}",
+        left="its list stays in DOING as it is",
+        next="it is asked for again at the next pass; ask the server's operators what the state means",
         failed=False,
     )
 

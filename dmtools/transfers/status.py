@@ -8,6 +8,7 @@ from dataclasses import dataclass
 BASE_ID = uuid.UUID("01874efb-4735-4595-bc9c-591aef8240c9")  # FTS3's own, under which job ids follow from VO and sid
 BULK = 100  # ids a request: a URL line holds some 215
 TERMINAL = frozenset(("FINISHED", "FAILED", "FINISHEDDIRTY", "CANCELED"))
+UNDER_WAY = frozenset(("SUBMITTED", "READY", "ACTIVE", "STAGING", "ARCHIVING", "QOS_TRANSITION", "QOS_REQUEST_SUBMITTED"))
 
 
 @dataclass(frozen=True)
