@@ -16,6 +16,7 @@ from typing import TextIO
 from dmtools import __version__
 from dmtools.house import components, setting_up
 from dmtools.house.leftovers import end_all
+from dmtools.house.steps import environment
 from dmtools.house.trouble import FAILED, WRONG_USE
 
 ROOT = setting_up.ROOT
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The tests start commands by the hundred and forbid them to write bytecode: it is there before.
     subprocess.run([str(VENV / "python"), "-m", "compileall", "-q", "dmtools"], stdin=subprocess.DEVNULL, stdout=out, check=False)
     code = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=out, env={**os.environ, RUN_MARK: mark}, check=False
+        command, stdin=subprocess.DEVNULL, stdout=out, env=environment({RUN_MARK: mark}), check=False
     ).returncode
     results["pytest"] = code == 0
     results |= _swept(mark, out)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,12 @@ def test_killed_in_the_middle_is_made_again(checkout: Callable[..., Path], setup
 
 def running(session: int) -> str:
     """The command lines of the processes of a session."""
-    return subprocess.run(["ps", "-o", "args=", "-s", str(session)], capture_output=True, text=True, check=False).stdout
+    lines = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # gone meanwhile
+            if os.getsid(int(place.name)) == session:
+                lines.append((place / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+    return "\n".join(lines)
 
 
 def test_broken_environments(checkout: Callable[..., Path], setup: Setup) -> None:
