@@ -21,6 +21,7 @@ COMMANDS = [path.name for path in wrappers.commands(ROOT)]
 IMPORTED_AS = {
     "import-linter": "importlinter",
     "pytest-xdist": "xdist",
+    "python-crontab": "crontab",
     "types-requests": "requests",
     "xrootd": "XRootD",
 }
