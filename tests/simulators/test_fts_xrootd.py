@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from dmtools.names import encode
 from tests.real_components import XRootD
 from tests.simulators.fts_client import Fts, adler
 from tests.support import wait_until
@@ -25,6 +27,22 @@ def test_there_and_back(fts: Fts, server: XRootD) -> None:
         file = fts.copy(one, other, **options)
         assert (file["file_state"], file["reason"]) == ("FINISHED", "")
     assert (server.data / "new/dir/f").read_bytes() == source.read_bytes() == back.read_bytes()
+
+
+def test_names_are_decoded_as_gfal2_does_it(fts: Fts, server: XRootD) -> None:
+    source, name = fts.source(), b"a blank/100%/\xc3\xbcn\xc3\xaf/\xff"
+    there = server.url + encode(name)
+    options: dict[str, Any] = {"verify_checksum": "both", "checksum": adler(source)}
+    for url, other in ((source, there), (there, server.url + "b%20c/d")):
+        file = fts.copy(url, other, **options)
+        assert (file["file_state"], file["reason"]) == ("FINISHED", "")
+    assert (server.data / os.fsdecode(name)).read_bytes() == source.read_bytes() == (server.data / "b c/d").read_bytes()
+
+
+def test_a_directory_that_is_there_is_no_trouble(fts: Fts, server: XRootD) -> None:
+    for name in ("top/1", "top/2", "top/sub/1", "top/sub/2"):
+        file = fts.copy(fts.source(), server.url + name)
+        assert (file["file_state"], file["reason"]) == ("FINISHED", "")
 
 
 def test_the_same_rules_hold(fts: Fts, server: XRootD) -> None:

@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 
+from dmtools.names import decode
 from dmtools.simulators.fts.places import BLOCK, Writer
 
 _CALL_SECONDS = 60
@@ -29,19 +30,19 @@ def _error(text: str) -> OSError:
     return OSError(errno.EIO, text.strip().splitlines()[-1] if text.strip() else "Input/output error")
 
 
-def _start(*arguments: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+def _start(*arguments: str | bytes, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(arguments, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=_PATIENCE | os.environ)
     except FileNotFoundError:
-        raise OSError(errno.EPROTONOSUPPORT, f"Protocol not supported, {arguments[0]} is not installed") from None
+        raise OSError(errno.EPROTONOSUPPORT, f"Protocol not supported, {arguments[0]!s} is not installed") from None
 
 
 class XRootD:
-    """An XRootD storage; the path goes to the server as it stands in the URL."""
+    """An XRootD storage; the path goes to the server decoded, as gfal2 (with which FTS copies) sends it."""
 
     def size(self, url: str) -> int:
         """`xrdfs stat`: bytes of a file."""
-        told = self._ask(url, "stat", "{}")
+        told = self._ask(url, "stat")
         found = re.search(r"^Size:\s*(\d+)", told, re.MULTILINE)
         if not found or "IsDir" in told:
             raise OSError(errno.EISDIR, "Is a directory")
@@ -50,7 +51,7 @@ class XRootD:
     def checksum(self, url: str, algorithm: str, check: Callable[[], None]) -> str:
         """The server's own checksum of the file."""
         check()
-        told = self._ask(url, "query", "checksum", "{}?cks.type=" + algorithm.lower()).split()
+        told = self._ask(url, "query", "checksum", more="cks.type=" + algorithm.lower()).split()
         if len(told) != 2:
             raise OSError(errno.EOPNOTSUPP, f"Checksum type {algorithm} is not supported")
         return told[1]
@@ -58,20 +59,22 @@ class XRootD:
     def remove(self, url: str, identity: str | None = None) -> None:
         """`xrdfs rm`, if it is there."""
         try:
-            self._ask(url, "rm", "{}")
+            self._ask(url, "rm")
         except FileNotFoundError:
             return
 
     def make_parents(self, url: str) -> None:
-        """`xrdfs mkdir -p`."""
-        server, path = _split(url)
-        parent = path.rpartition("/")[0]
-        if parent.strip("/"):
-            self._ask(f"{server}/{parent}", "mkdir", "-p", "{}")
+        """`xrdfs mkdir -p`; of a directory below the root it says that it exists."""
+        parent = url.partition("?")[0].rpartition("/")[0]
+        try:
+            if _split(parent + "/")[1].strip(b"/"):
+                self._ask(parent, "mkdir", "-p")
+        except FileExistsError:
+            return
 
     def read(self, url: str) -> Iterator[memoryview]:
         """`xrdcp URL -`: its standard output."""
-        with _start("xrdcp", "-s", url, "-") as process:
+        with _start("xrdcp", "-s", _whole(url), "-") as process:
             try:
                 assert process.stdout
                 assert process.stderr
@@ -88,9 +91,10 @@ class XRootD:
         """`xrdcp - URL`: its standard input."""
         return PipeWriter(url, replace)
 
-    def _ask(self, url: str, *command: str) -> str:
-        server, path = _split(url)
-        process = _start("xrdfs", server, *(part.replace("{}", path) for part in command))
+    def _ask(self, url: str, *command: str, more: str = "") -> str:
+        server, path, opaque = _split(url)
+        query = "&".join(filter(None, (opaque, more))).encode("utf-8")
+        process = _start("xrdfs", server, *command, path + (b"?" + query if query else b""))
         try:
             said, errors = process.communicate(timeout=_CALL_SECONDS)
         except subprocess.TimeoutExpired:
@@ -107,7 +111,7 @@ class PipeWriter:
 
     def __init__(self, url: str, replace: bool) -> None:
         self.identity = "xrootd"
-        self._process = _start("xrdcp", "-s", *(["-f"] if replace else []), "-", url, stdin=subprocess.PIPE)
+        self._process = _start("xrdcp", "-s", *(["-f"] if replace else []), "-", _whole(url), stdin=subprocess.PIPE)
 
     def write(self, block: memoryview | bytes) -> None:
         """Writes; when xrdcp is gone its own words are raised."""
@@ -140,10 +144,18 @@ class PipeWriter:
         return _error(said.decode("utf-8", "replace"))
 
 
-def _split(url: str) -> tuple[str, str]:
-    """`root://host:port//path` -> (`root://host:port`, `/path`)."""
-    match = re.match(r"^([a-z]+://[^/?#]+)/(/?.*)$", url)
+def _split(url: str) -> tuple[str, bytes, str]:
+    """`root://host:port//a%20path?opaque` -> (`root://host:port`, b`/a path`, `opaque`)."""
+    match = re.match(r"^([a-z]+://[^/?#]+)/(/?[^?]*)\??(.*)$", url, re.IGNORECASE | re.DOTALL)
     if not match:
         raise OSError(errno.EINVAL, f"Invalid argument, {url}")
-    path = match[2]
-    return match[1], path if path.startswith("/") else "/" + path
+    path = decode(match[2])
+    if b"?" in path or b"\0" in path:
+        raise OSError(errno.EINVAL, f"Invalid argument, {url}")
+    return match[1], path if path.startswith(b"/") else b"/" + path, match[3]
+
+
+def _whole(url: str) -> bytes:
+    """The one argument by which xrdcp names the file."""
+    server, path, opaque = _split(url)
+    return server.encode("utf-8") + b"/" + path + (b"?" + opaque.encode("utf-8") if opaque else b"")
