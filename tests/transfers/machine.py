@@ -1,4 +1,4 @@
-"""Run by hand until a hang is found (pytest tests/transfers/machine.py): passes that die anywhere, odd answers, a person's moves; a model judges."""
+"""Run by hand, `pytest tests/transfers/machine.py`, until its hang is found: passes that die anywhere, a model that judges."""
 
 from __future__ import annotations
 
