@@ -70,6 +70,33 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """One thing that dm-train-ok measures. A range is the Monitoring Plugins': what lies in it is well; empty: never an alarm.
+
+    `family` and `unit` (s, B, % or none) name it, `labels` say of what; `value` None: it can't be told. `said` is for
+    people; `state` is a verdict that no range can give: OK, WARNING, CRITICAL or UNKNOWN.
+    """
+
+    family: str
+    labels: dict[str, str]
+    value: float | None
+    said: str
+    unit: str = ""
+    warning: str = ""
+    critical: str = ""
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class Probing:
+    """What dm-train-ok gives a pipeline's own probes."""
+
+    settings: Settings
+    connection: Connection
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """The entry of one pipeline in the register (`dmtools.pipelines`).
 
@@ -77,7 +104,8 @@ class Pipeline:
     wait for a person. `oldest(connection, states)` gives when the oldest item of each state came into it. `trace`,
     `search` and `near` name functions (`module:function`, loaded only by dm-trace): what has just this name (an iterable
     of Trace), what holds it as a part, what looks like it (iterables of Match); each is asked with a Question. `check` and
-    `repair` name dm-check's: (Inspection) -> findings, and (Inspection, findings) -> None.
+    `repair` name dm-check's: (Inspection) -> findings, and (Inspection, findings) -> None. `probes` names what dm-train-ok
+    asks beyond what it sees by itself: (Probing) -> an iterable of Figure.
     """
 
     name: str
@@ -93,6 +121,7 @@ class Pipeline:
     near: str = ""
     check: str = ""
     repair: str = ""
+    probes: str = ""
 
     def component_names(self) -> tuple[str, ...]:
         """The names of its components."""

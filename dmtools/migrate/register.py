@@ -46,5 +46,6 @@ PIPELINE = Pipeline(
     search="dmtools.migrate.traces:search",
     near="dmtools.migrate.traces:near",
     check="dmtools.migrate.check:check",
+    probes="dmtools.migrate.probes:figures",
     repair="dmtools.migrate.repair:repair",
 )

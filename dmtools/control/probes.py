@@ -1,0 +1,283 @@
+"""What dm-train-ok looks at: the freshness of each component, the oldest items, holds, leases, servers, free space."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select
+from sqlalchemy.engine import Row
+
+from dmtools import clock
+from dmtools.control import figures, holds, sightings
+from dmtools.control.cadence import longest_gap
+from dmtools.control.entry import Component, Figure, Pipeline, Probing
+from dmtools.control.holds import Hold
+from dmtools.ledger import tables
+from dmtools.settings import Settings
+
+OK, WARNING, CRITICAL, UNKNOWN = "OK", "WARNING", "CRITICAL", "UNKNOWN"
+USUAL_CADENCE = 7200  # seconds: [train_ok] success_* are meant for such a component; rarer ones get more in proportion
+AHEAD = 120  # seconds that clocks of hosts may differ
+
+
+@dataclass
+class Look:
+    """One check: against this database at this instant, of `scope` (all, PIPELINE or PIPELINE/COMPONENT)."""
+
+    settings: Settings
+    connection: Connection
+    at: datetime
+    entries: dict[str, Pipeline]
+    scope: str = "all"
+    warning: str | None = None
+    critical: str | None = None
+    holds: list[Hold] = field(default_factory=list)
+    ran: dict[str, dict[str, Row[Any]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Reads who may work and who ran: what most probes need."""
+        self.holds = holds.open_holds(self.connection, self.settings, self.at)
+        for row in self.connection.execute(select(tables.component)):
+            self.ran.setdefault(row.pipeline, {})[row.name] = row
+
+    def judged(self) -> Iterator[tuple[Pipeline, dict[str, Row[Any]]]]:
+        """The pipelines of the scope that ever ran here, and the rows of their components."""
+        for name, entry in self.entries.items():
+            if name in self.ran and self.scope.partition("/")[0] in ("all", name):
+                yield entry, self.ran[name]
+
+    def is_whole(self) -> bool:
+        """Is it about more than one component?"""
+        return "/" not in self.scope
+
+    def covers(self, hold: Hold) -> bool:
+        """Does the hold concern the scope?"""
+        inner, outer = hold.scope, self.scope
+        return "all" in (inner, outer) or inner == outer or inner.startswith(f"{outer}/") or outer.startswith(f"{inner}/")
+
+
+def over(limit: float) -> str:
+    """The range that is left when the value is over the limit."""
+    return f"{limit:.15g}"
+
+
+def under(limit: float) -> str:
+    """The range that is left when the value is under the limit."""
+    return f"{limit:.15g}:"
+
+
+def age(look: Look, since: datetime) -> float:
+    """Seconds since then."""
+    return (look.at - since).total_seconds()
+
+
+# ---- components --------------------------------------------------------------------------------------------------------
+
+
+def components(look: Look) -> Iterator[Figure]:
+    """The age of each component's last success against its cadence, and how often it failed in a row."""
+    for entry, rows in look.judged():
+        for component in entry.components:
+            if look.is_whole() or look.scope == f"{entry.name}/{component.name}":
+                yield from _component(look, entry, component, rows.get(component.name))
+
+
+def _component(look: Look, entry: Pipeline, component: Component, row: Row[Any] | None) -> Iterator[Figure]:
+    labels = {"pipeline": entry.name, "component": component.name}
+    if component.cron or look.warning or look.critical:
+        yield from _freshness(look, entry, component, row, labels)
+    if row is not None:
+        limit = look.settings.control.error_limit
+        said = f"{entry.name}-{component.name} failed {row.errors_in_row} times in a row: {row.error_text}"
+        quiet = f"{entry.name}-{component.name}: no error in its last pass"
+        text = said if row.errors_in_row else quiet
+        yield Figure("errors_in_row", labels, row.errors_in_row, text, critical=over(limit - 1))
+
+
+def _freshness(
+    look: Look, entry: Pipeline, component: Component, row: Row[Any] | None, labels: dict[str, str]
+) -> Iterator[Figure]:
+    name = f"{entry.name}-{component.name}"
+    warning, critical = _limits(look, component)
+    since = row.last_success if row is not None else None
+    success = f"last success {clock.age(age(look, since))} ago" if since else "it never had a success"
+    if since is None:
+        since = _first_work(look, entry)
+        if row is None:  # perhaps it is not in the crontab; in the first hours of a HOME perhaps only not yet due
+            success, critical = "it never ran", "" if look.critical is None else critical
+        elif row.last_error is None:  # its first pass runs
+            since = row.last_start
+        success += f", {entry.name} works since {clock.age(age(look, since))}"
+    said = f"{name}: {success}"
+    if row is not None and row.last_error and (row.last_success is None or row.last_error > row.last_success):
+        said += f"; last error: {row.error_text}"
+    family = "last_success_age"
+    if age(look, since) < -AHEAD:
+        ahead = f"{name}: its last success is {clock.age(-age(look, since))} in the future: a clock is wrong, or was set back"
+        yield Figure(family, labels, 0.0, ahead, "s", state=WARNING)
+        return
+    held = [h for h in look.holds if h.kind != holds.AUTOMATIC and h.covers(entry.name, component.name) and h.state == "halt"]
+    if held:
+        yield Figure(family, labels, max(0.0, age(look, since)), f"{said}; {held[0].sentence()}", "s", state=OK)
+        return
+    after = max(since, _last_hold_end(look, entry.name, component.name, since))
+    if after > since:
+        said += f"; free again since {clock.age(age(look, after))}"
+    yield Figure(family, labels, max(0.0, age(look, after)), said, "s", warning, critical)
+
+
+def _limits(look: Look, component: Component) -> tuple[str, str]:
+    if look.warning is not None or look.critical is not None:
+        return look.warning or "", look.critical or ""
+    factor = max(1.0, (longest_gap(component.cron) or USUAL_CADENCE) / USUAL_CADENCE)
+    limits = look.settings.train_ok
+    return over(limits.success_warning_seconds * factor), over(limits.success_critical_seconds * factor)
+
+
+def _first_work(look: Look, entry: Pipeline) -> datetime:
+    """When the first item came into any state (one look into the key of `flow` for each), else when the tables were made."""
+    column = tables.flow.c
+    found = []
+    for state in entry.states.names():
+        query = select(func.min(column.bucket)).where(column.pipeline == entry.name, column.state == state)
+        found.append(look.connection.execute(query).scalar())
+    made: datetime = look.connection.execute(select(tables.installation.c.created)).scalar_one()
+    return min((when for when in found if when is not None), default=made)
+
+
+def _last_hold_end(look: Look, pipeline: str, component: str, since: datetime) -> datetime:
+    """When the last halt that covered it ended, if that was after `since`: a pass that had no chance is not late."""
+    column = tables.hold.c
+    scopes = ("all", pipeline, f"{pipeline}/{component}")
+    ended = or_(column.cleared_at > since, column.cleared_at.is_(None))
+    query = select(column.until, column.cleared_at).where(ended, column.scope.in_(scopes), column.state == "halt")
+    ends = [min(end for end in row if end is not None) for row in look.connection.execute(query) if any(row)]
+    outages = look.settings.control.calendar
+    ends += [clock.parse(outage.end) for outage in outages if outage.scope in scopes and outage.state == "halt"]
+    return max((end for end in ends if since < end <= look.at), default=since)
+
+
+# ---- items -------------------------------------------------------------------------------------------------------------
+
+
+def items(look: Look) -> Iterator[Figure]:
+    """Counts by state, the oldest of each open state, and those that need a person."""
+    limits = look.settings.train_ok
+    for entry, _ in look.judged() if look.is_whole() else ():
+        number, size = figures.counts(look.connection, entry)
+        oldest = entry.oldest(look.connection, [state for state in entry.open if number[state] > 0])
+        for state in entry.states.names():
+            labels = {"pipeline": entry.name, "state": state}
+            yield Figure("items", labels, number[state], f"{entry.name} {state}: {number[state]}")
+            yield Figure("size", labels, size[state], f"{entry.name} {state}: {size[state]} bytes", "B")
+            if state in entry.open:
+                seconds = max(0.0, age(look, oldest[state])) if state in oldest else 0.0
+                said = f"{entry.name}: the oldest {state} is {clock.age(seconds)} old" if seconds else f"{entry.name}: no {state}"
+                warning, critical = over(limits.oldest_warning_seconds), over(limits.oldest_critical_seconds)
+                yield Figure("oldest_age", labels, seconds, said, "s", warning, critical)
+        bad = sum(number[state] for state in entry.bad)
+        states = " or ".join(entry.bad)
+        if states:
+            said = f"{entry.name}: {bad} {states} need a person: {entry.name}-triage" if bad else f"{entry.name}: none {states}"
+            warning, critical = over(limits.bad_warning - 1), over(limits.bad_critical - 1)
+            yield Figure("bad", {"pipeline": entry.name}, bad, said, "", warning, critical)
+
+
+# ---- holds, leases, servers ----------------------------------------------------------------------------------------------
+
+
+def held(look: Look) -> Iterator[Figure]:
+    """Holds: a person's that is forgotten or past its time, and those that an error placed."""
+    forgotten = look.settings.control.forgotten_hours
+    found = [hold for hold in look.holds if look.covers(hold)]
+    yield Figure("holds", {}, len(found), f"{len(found)} holds are in force")
+    for hold in found:
+        labels, seconds = {"hold": hold.scope}, age(look, hold.since)
+        if hold.kind == holds.AUTOMATIC:
+            yield Figure("hold_age", labels, seconds, hold.sentence(), "s", state=WARNING)
+        elif hold.kind == holds.PERSON:
+            said = f"{hold.sentence()}{'; forgotten? dm-command run ' + hold.scope if seconds > forgotten * 3600 else ''}"
+            yield Figure("hold_age", labels, max(0.0, seconds), said, "s", over(forgotten * 3600))
+        else:
+            yield Figure("hold_age", labels, seconds, hold.sentence(), "s", state=OK)
+    for hold in holds.uncleared(look.connection, (holds.PERSON,)):
+        if hold.until is not None and hold.until <= look.at and look.covers(hold):
+            over_for = age(look, hold.until)
+            said = (
+                f"past its time since {clock.age(over_for)}, so it holds nothing: {hold.sentence()}; dm-command run {hold.scope}"
+            )
+            yield Figure("hold_past", {"hold": hold.scope}, over_for, said, "s", state=WARNING)
+
+
+def leases(look: Look, now: datetime) -> Iterator[Figure]:
+    """Leases that ran out and that nobody took over; `now` is the database's clock."""
+    if look.is_whole():
+        column = tables.lease.c
+        late = look.connection.execute(select(column.resource, column.host, column.expires).where(column.expires <= now)).all()
+        said = "no lease is overdue"
+        if late:
+            first = min(late, key=lambda row: row.expires)
+            ago = clock.age((now - first.expires).total_seconds())
+            said = f"{len(late)} leases are overdue, the oldest since {ago}: {first.resource} of {first.host}; dm-leases --dead"
+        yield Figure("leases_overdue", {}, len(late), said, "", over(0))
+
+
+def servers(look: Look) -> Iterator[Figure]:
+    """The servers of [fts] that the last passes found away."""
+    known = {server.name: server.weight for server in look.settings.fts.servers}
+    for entry, _ in look.judged() if look.is_whole() else ():
+        seen = sightings.read(look.connection, entry.name, "server/")
+        away = {name.partition("/")[2]: row for name, row in seen.items() if name.partition("/")[2] in known}
+        for name, (since, why) in away.items():
+            said = f"{entry.name}: {name} is away since {clock.age(age(look, since))}: {why}"
+            yield Figure(
+                "server_away", {"pipeline": entry.name, "server": name}, max(0.0, age(look, since)), said, "s", state=WARNING
+            )
+        if away and all(name in away for name, weight in known.items() if weight > 0):
+            said = f"{entry.name}: every FTS server is away: {', '.join(away)}; look at them"
+            yield Figure("servers_away", {"pipeline": entry.name}, len(away), said, "", critical=over(0))
+
+
+# ---- space, the pipelines' own -------------------------------------------------------------------------------------------
+
+
+def space(settings: Settings, name: str, path: Path) -> Iterator[Figure]:
+    """Free space and free inodes of the file system that holds the path, in per cent of what we may use."""
+    limits = settings.train_ok
+    warning, critical = under(limits.free_warning_percent), under(limits.free_critical_percent)
+    labels = {"place": name}
+    try:
+        found = os.statvfs(path)
+    except OSError as problem:
+        yield Figure("free_space", labels, None, f"{name}: {path} can't be asked for its free space: {problem.strerror}", "%")
+        return
+    usable = found.f_blocks - found.f_bfree + found.f_bavail
+    if usable > 0:
+        free = 100 * found.f_bavail / usable
+        said = f"{name}: {free:.1f} % free, {found.f_bavail * found.f_frsize / 1e9:.1f} GB ({path})"
+        yield Figure("free_space", labels, round(free, 2), said, "%", warning, critical)
+    if found.f_files > 0:
+        free = 100 * found.f_favail / found.f_files
+        yield Figure(
+            "free_inodes", labels, round(free, 2), f"{name}: {free:.1f} % of the inodes free ({path})", "%", warning, critical
+        )
+
+
+def home(look: Look) -> Iterator[Figure]:
+    """HOME's own disk."""
+    if look.is_whole():
+        yield from space(look.settings, "HOME", look.settings.home)
+
+
+def own(look: Look, entry: Pipeline) -> Sequence[Figure]:
+    """What a pipeline measures by itself."""
+    if not entry.probes or not look.is_whole():
+        return ()
+    module, _, function = entry.probes.partition(":")
+    return list(getattr(importlib.import_module(module), function)(Probing(look.settings, look.connection, look.at)))
