@@ -22,5 +22,9 @@ SUBMIT_BEFORE_INTENT = (
     try:
         intents = this.ledger.transact(lambda c: submit.book(""",
     ),
-    Edit("dmtools/transfers/submit.py", "bool(intent.files) and all(row.overwrite for row in intent.files)", "True"),
+    Edit(
+        "dmtools/transfers/submit.py",
+        '"id_generator": "deterministic",',
+        '"id_generator": "deterministic", **{"overwrite": True},',
+    ),
 )

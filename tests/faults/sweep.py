@@ -167,14 +167,14 @@ def _judged(machine: Machine, stage: str, call: Call, fault: str, hit: bool, cod
 
 
 def sample(found: Sequence[Call], most: int, seed: int) -> list[Call]:
-    """A part of the points, in their order: one of each kind, then by chance; the database's many pages weigh less."""
+    """A part of the points, in their order: one of each kind first, then by chance; the database's many pages weigh less."""
     dice = random.Random(seed)
     real = [call for call in found if call.subject != NO_MORE]
     chance = {call: dice.random() ** (4 if call.name == "pwrite64" else 1) for call in real}
     falling = sorted(real, key=chance.__getitem__, reverse=True)
-    chosen = {call.name: call for call in reversed(falling)}
-    rest = [call for call in falling if call not in chosen.values()]
-    kept = {*chosen.values(), *rest[: max(0, most - len(chosen))]}
+    first = {call.name: call for call in reversed(falling)}
+    ones = sorted(first.values(), key=chance.__getitem__, reverse=True)
+    kept = [*ones, *(call for call in falling if call not in ones)][:most]
     return [call for call in real if call in kept]
 
 

@@ -11,7 +11,7 @@ from tests.faults.sweep import BY_NAME
 from tests.faults.test_kill_sweep import SEED, table
 
 pytestmark = pytest.mark.needs("strace")
-POINTS = 9  # of each stage, a third of them with each image
+POINTS = 6  # of each stage, a third of them with each image
 
 
 @pytest.mark.parametrize("stage", BY_NAME)
