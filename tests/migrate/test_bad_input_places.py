@@ -79,19 +79,17 @@ TYPOS = {
 }
 
 
-@pytest.mark.parametrize("typo", TYPOS)
-def test_a_typo_in_the_settings(site: Site, typo: str) -> None:
-    text, parts = TYPOS[typo]
+def test_a_typo_in_the_settings(site: Site) -> None:
     path = site.home / "dmtools.toml"
     good = path.read_text()
-    if "[migrate]" in good.splitlines():
-        good = good.replace("\n[migrate]\n", "\n")
-    path.write_text(good + text)
-    line = str(len(good.splitlines()) + 1)
-    wanted = tuple(part.format(line=line) for part in parts)
-    refused(site, plainly(site), 2, "failed", what="wrong settings", subject=str(path), why=wanted, next="dm-config check")
-    checked = site.run("dm-config", "check").gave(2)
-    assert all(part in checked.out + checked.err for part in wanted)
+    base = good.replace("\n[migrate]\n", "\n")
+    line = str(len(base.splitlines()) + 1)
+    for typo, (text, parts) in TYPOS.items():
+        path.write_text(base + text)
+        wanted = tuple(part.format(line=line) for part in parts)
+        refused(site, plainly(site), 2, "failed", what="wrong settings", subject=str(path), why=wanted, next="dm-config check")
+        checked = site.run("dm-config", "check").gave(2)
+        assert all(part in checked.out + checked.err for part in wanted), typo
     path.write_text(good)
     all_arrive(site)
 
@@ -251,25 +249,23 @@ def test_a_database_of_another_schema(site: Site) -> None:
     all_arrive(site)
 
 
-@pytest.mark.parametrize("damage", ["no database", "empty", "a broken page", "cut off"])
-def test_a_damaged_database(site: Site, damage: str) -> None:
+def test_a_damaged_database(site: Site) -> None:
     path = site.home / "dmtools.db"
     unwritten(path)
     good = path.read_bytes()
-    bad = {
+    damages = {
         "no database": b"this was a database once\n" * 2000,
         "empty": b"",
         "a broken page": good[:4096] + b"\xa5" * (len(good) - 4096),
         "cut off": good[: len(good) // 8192 * 4096],
-    }[damage]
-    for name in ("dmtools.db-wal", "dmtools.db-shm"):
-        (site.home / name).unlink(missing_ok=True)
-    path.write_bytes(bad)
-    why = "lacks a table" if damage == "empty" else "is damaged"
-    refused(site, plainly(site), 75, "unavailable", what="no database", why=(str(path), why), next="dm-check --repair")
-    for name in ("dmtools.db-wal", "dmtools.db-shm"):
-        (site.home / name).unlink(missing_ok=True)
-    path.write_bytes(good)
+    }
+    for damage, bad in [*damages.items(), ("", good)]:
+        for name in ("dmtools.db-wal", "dmtools.db-shm"):
+            (site.home / name).unlink(missing_ok=True)
+        path.write_bytes(bad)
+        if damage:
+            why = (str(path), "lacks a table" if damage == "empty" else "is damaged")
+            refused(site, plainly(site), 75, "unavailable", what="no database", why=why, next="dm-check --repair")
     all_arrive(site)
 
 
