@@ -110,6 +110,7 @@ def _take(this: Pass, home: Home, servers: Servers, dice: Random, wanted: Sequen
             with this.ledger.read() as connection:
                 plans = plan.plan_lists(connection, contents, done=OKAY, going=frozenset((TODO, DOING)), lfn_of=home.rules.lfn)
             plan.look_at_sources(plans, this.settings, check=this.settings.migrate.check_source)
+            plan.look_at_destinations(plans, this.settings)
             plans = _bear(this, plans, pressure.Rooms(this, home, clock.now()))
             try:
                 return _book_and_send(this, home, servers, dice, plans, installation)

@@ -85,10 +85,13 @@ def _verdict(this: Pass, file: AnyRow, look: Look | None, job: AnyRow, given: Gi
     if look is not None and not isinstance(look, (Present, Absent)):
         return Verdict(file, OPEN, f"the destination can't be asked now: {look.reason}")
     if file.error_class == WITHDRAWN:
-        return Verdict(file, BAD, f"{file.reason}; {said}", WITHDRAWN, file.failures, bool(file.overwrite))
+        return Verdict(file, BAD, f"{file.reason}; {said}", WITHDRAWN, file.failures, file.overwrite > 0)
     if isinstance(look, Absent):
         why = f"{said}; nothing was at the destination"
-        return Verdict(file, RETRY, why, "server", file.failures, bool(file.overwrite), WAIT_SECONDS)
+        return Verdict(file, RETRY, why, "server", file.failures, file.overwrite > 0, WAIT_SECONDS)
+    if file.overwrite < 0:
+        why = f"{said}; what is at the destination was there before our first attempt: left as it is"
+        return Verdict(file, BAD, why, "occupied", file.failures + 1)
     why = f"{said}; what its attempt {job.attempt} left at the destination is not the whole file: it may be replaced"
     return Verdict(file, RETRY, why, "server", file.failures, True, WAIT_SECONDS)
 

@@ -13,7 +13,7 @@ from dmtools.ledger import tables
 from dmtools.ledger.types import AnyRow
 from dmtools.settings import Settings
 from dmtools.spool.listfile import BadLine, ListFile, Pair
-from dmtools.storage import Absent, Look, Present, client_for
+from dmtools.storage import Absent, Look, Present, client_for, scheme_of
 from dmtools.transfers.lists import ListRow, chunks
 from dmtools.transfers.roots import Roots
 
@@ -33,6 +33,7 @@ _KNOWN = (
     T.overwrite,
 )
 GO, MISSING, BAD = "go", "missing", "bad"
+FOREIGN = -1  # in `overwrite`: what is at the destination was there before us and is never replaced
 CONFLICT = "another source goes to this destination already"
 
 
@@ -49,11 +50,17 @@ class Planned:
     error_class: str | None = None
     reason: str | None = None
     place_key: bytes = b""
+    foreign: bool = False  # something was at the destination before our first attempt, or that could not be told
+
+    @property
+    def asks_who_is_there(self) -> bool:
+        """Is it before the first attempt, or was something there before it? Then the destination is looked at."""
+        return self.act == GO and (self.known is None or self.known.tries == 0 or self.known.overwrite == FOREIGN)
 
     @property
     def overwrite(self) -> bool:
         """May the job replace what is at the destination? Only what an earlier attempt of ours left there."""
-        return bool(self.known is not None and self.known.overwrite)
+        return bool(self.known is not None and self.known.overwrite > 0)
 
 
 @dataclass
@@ -176,6 +183,19 @@ def look_at_sources(plans: Sequence[ListPlan], settings: Settings, *, check: boo
         looks = store.look_many(urls, checksum=True, deadline=seconds)
         for (plan, planned), look in zip(ask, looks, strict=True):
             _note_source(plan, planned, roots.believe(planned.pair.source, look), check)
+
+
+def look_at_destinations(plans: Sequence[ListPlan], settings: Settings, *, seconds: float = 600) -> None:
+    """Before a first attempt: is something at its destination already? It is not ours, whatever happens later."""
+    by_scheme: dict[str, list[Planned]] = {}
+    for planned in (p for plan in plans if plan.wait is None for p in plan.files if p.asks_who_is_there):
+        by_scheme.setdefault(scheme_of(planned.pair.destination), []).append(planned)
+    for items in by_scheme.values():
+        store = client_for(items[0].pair.destination, settings)
+        if store is not None:
+            looks = store.look_many([p.pair.destination for p in items], checksum=False, deadline=seconds)
+            for planned, look in zip(items, looks, strict=True):
+                planned.foreign = not isinstance(look, Absent)
 
 
 def _note_source(plan: ListPlan, planned: Planned, look: Look, check: bool) -> None:

@@ -124,7 +124,7 @@ def text(content: Content, folder: str) -> bytes | None:
 def _before(files: Sequence[AnyRow]) -> dict[str, Any]:
     """What earlier attempts left, for tables that are rebuilt: how often at most a file failed, and may it be replaced."""
     failures = max(f.failures for f in files)
-    return {"failures": failures or None, "overwrite": 1 if any(f.overwrite for f in files) else None}
+    return {"failures": failures or None, "overwrite": 1 if any(f.overwrite > 0 for f in files) else None}
 
 
 def is_open(content: Content) -> bool:

@@ -61,7 +61,7 @@ def book(connection: Connection, ended: Sequence[Ended], states: States, *, by: 
 def _move(v: Verdict, homes: dict[int, int]) -> Move:
     values: list[tuple[str, Any]] = [
         ("failures", v.failures if v.outcome != OKAY else v.file.failures),
-        ("overwrite", int(v.overwrite)),
+        ("overwrite", int(v.overwrite) or min(0, v.file.overwrite)),  # once foreign, always
         ("error_class", v.error_class),
         ("reason", v.why if v.outcome != OKAY else None),
         ("verified_by", v.verified_by),
@@ -139,7 +139,7 @@ def split(connection: Connection, row: ListRow, intent: Intent, why: str, states
     lists.add(connection, [child | {"planned": 1, "parent_id": row.id}])
     made = lists.by_names(connection, row.pipeline, row.home, [name])[name]
     said = f"the server refused the job as a whole ({why}); its halves are tried apart"
-    verdicts = [Verdict(f, RETRY, said, "invalid", f.failures, bool(f.overwrite)) for f in files]
+    verdicts = [Verdict(f, RETRY, said, "invalid", f.failures, f.overwrite > 0) for f in files]
     connection.execute(
         update(tables.ftsjob).where(J.id == intent.id).values(state=CLOSED, fts_state="REFUSED", reason=why[:500], closed=at)
     )

@@ -16,7 +16,7 @@ from dmtools.ledger.types import AnyRow
 from dmtools.settings import Rule, Settings
 from dmtools.transfers import lists
 from dmtools.transfers.lists import ListRow
-from dmtools.transfers.plan import BAD, GO, MISSING, ListPlan, Planned
+from dmtools.transfers.plan import BAD, FOREIGN, GO, MISSING, ListPlan, Planned
 from dmtools.transfers.status import job_id
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _new_row(plan: ListPlan, p: Planned, state: str, intent_id: int | None, at: 
         "job_id": intent_id if p.act == GO else None,
         "failures": 0,
         "tries": 1 if p.act == GO else 0,
-        "overwrite": 0,
+        "overwrite": FOREIGN if p.foreign else 0,
         "error_class": p.error_class,
         "reason": p.reason,
     }
@@ -171,6 +171,8 @@ def _move(plan: ListPlan, p: Planned, after: str, intent_id: int | None, why: st
     ]
     if p.act == GO:
         values += [("job_id", intent_id), ("tries", p.known.tries + 1)]
+        if p.asks_who_is_there:
+            values.append(("overwrite", FOREIGN if p.foreign else 0))
     size_before = p.known.size or 0
     return Move(p.known.id, "TODO", after, p.reason or why, p.size or 0, size_before=size_before, values=tuple(values))
 
@@ -252,7 +254,7 @@ def _file(row: AnyRow) -> dict[str, Any]:
 def _params(intent: Intent, settings: Settings, rule: Rule | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "verify_checksum": "both",
-        "overwrite": bool(intent.files) and all(row.overwrite for row in intent.files),
+        "overwrite": bool(intent.files) and all(row.overwrite > 0 for row in intent.files),
         "retry": settings.fts.retry or -1,  # 0 would be the server's own default
         "priority": settings.fts.priority,
         "id_generator": "deterministic",

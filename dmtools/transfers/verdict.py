@@ -155,7 +155,7 @@ def _occupied(row: AnyRow, reason: str, look: Look | None, patience: Patience) -
         return Verdict(row, OPEN, f"the destination can't be asked now: {look.reason}")
     if isinstance(look, Absent):
         return failed(row, CLASSES["other"], f"{reason}; but it is gone now", patience)
-    if row.tries > 1:
+    if row.tries > 1 and row.overwrite >= 0:
         why = f"an earlier attempt of ours left a wrong copy ({reason})"
         return failed(row, CLASSES["checksum"], why, patience, overwrite=True)
     return Verdict(row, BAD, f"{reason}; it is not ours and it differs: left as it is", "occupied", row.failures + 1)
@@ -169,7 +169,7 @@ def is_equal(row: AnyRow, look: Present) -> bool:
 def failed(row: AnyRow, kind: ErrorClass, why: str, patience: Patience, overwrite: bool = False) -> Verdict:
     """A failed attempt: Bad at its class's limit or when all together are too many; else again after a wait that doubles."""
     failures = row.failures + (1 if kind.attempt else 0)
-    keep = overwrite or bool(row.overwrite)
+    keep = row.overwrite >= 0 and (overwrite or row.overwrite > 0)  # what was there before us stays
     if kind.attempt and failures >= min(kind.limit or patience.attempts, patience.attempts):
         return Verdict(row, BAD, f"{why} ({failures} failed attempts; {kind.advice})", kind.name, failures, keep)
     wait = min(3600, patience.seconds * 2 ** max(0, failures - 1))

@@ -332,6 +332,21 @@ def test_an_equal_file_at_the_destination_is_done(words: str, scripted: Scripted
     assert scripted.sql("SELECT verified_by FROM transfer") == [("storage",)]
 
 
+def test_a_foreign_file_stays_when_our_first_attempt_failed_for_another_reason(scripted: Scripted) -> None:
+    """A second attempt of ours does not make it ours: it was there before the first."""
+    _put(scripted.target("/a/1"), b"somebody else's")
+    job = scripted.begin("/a/1")
+    job.fail("TRANSFER [70] Communication error on send", "/a/1")
+    scripted.monitor()
+    assert scripted.state("/a/1")[0] == "TODO"
+    job = scripted.again()
+    assert job.params["overwrite"] is False
+    job.fail(EXISTS, "/a/1")
+    scripted.monitor()
+    assert scripted.state("/a/1")[:2] == ("Bad", "occupied")
+    assert scripted.target("/a/1").read_bytes() == b"somebody else's"
+
+
 @pytest.mark.parametrize("words", [EXISTS, ON_TAPE])
 def test_a_foreign_file_is_never_overwritten(words: str, scripted: Scripted) -> None:
     _put(scripted.target("/a/1"), b"somebody else's")
