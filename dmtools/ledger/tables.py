@@ -7,7 +7,7 @@ from sqlalchemy.schema import SchemaItem
 
 from dmtools.ledger.types import Id, Instant, Key, Name, Who, Word, Words
 
-SCHEMA = "0001"  # the newest migration: what this program reads and writes
+SCHEMA = "0002"  # the newest migration: what this program reads and writes
 metadata = MetaData()
 
 
@@ -210,4 +210,24 @@ master = _table(
     Column("stamp", Word),
     Column("reason", Words),
     UniqueConstraint("home", "name_key", name="master_name"),
+)
+
+# --- the status page -----------------------------------------------------------------------------------------------
+web_user = _table(
+    "web_user",
+    Column("name", Word, primary_key=True),
+    Column("role", Word, nullable=False),
+    Column("password", Word, nullable=False),
+    Column("created", Instant, nullable=False),
+    Column("changed", Instant, nullable=False),
+)
+
+# One row a sign-in. Its key is the hash of the token that the browser holds: who reads the table can't sign in with it.
+web_session = _table(
+    "web_session",
+    Column("token_key", Key, primary_key=True),
+    Column("user", Word, nullable=False),
+    Column("created", Instant, nullable=False),
+    Column("expires", Instant, nullable=False),
+    Index("web_session_user", "user"),
 )

@@ -56,6 +56,26 @@ def test_the_migrations_make_the_same_tables_as_a_new_database_has(opened: Calla
     assert layout(ledger) == migrated
 
 
+@pytest.mark.parametrize("with_later_tables", [False, True], ids=["as it was", "whose 0001 made later tables, too"])
+def test_a_database_of_the_first_release_gets_the_later_tables(opened: Callable[..., Ledger], with_later_tables: bool) -> None:
+    ledger = opened(check=False)
+    schema.upgrade(ledger)
+    whole = layout(ledger)
+    with ledger.write() as connection:
+        first = schema.installation_id(connection)
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+        if not with_later_tables:
+            connection.exec_driver_sql("DROP TABLE web_user")
+            connection.exec_driver_sql("DROP TABLE web_session")
+    with pytest.raises(LedgerUnavailable, match="older schema 0001"):
+        opened()
+    assert schema.upgrade(opened(check=False)) == "0001"
+    ledger = opened()
+    assert layout(ledger) == whole
+    with ledger.read() as connection:
+        assert schema.installation_id(connection) == first
+
+
 def test_text_columns_are_compared_byte_by_byte_on_mariadb(mariadb: str, tmp_path: Path) -> None:
     from dmtools.ledger import open_ledger
 
