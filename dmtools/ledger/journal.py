@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, insert
+from sqlalchemy import Connection, Table, bindparam, insert, literal, select
 
 from dmtools.ledger import tables
 from dmtools.ledger.engine import Stale
 
 SHARD = os.getpid() % 16
 BUCKET_SECONDS = 300
+MANY = 40  # so many items that change alike cost less in one statement than one by one
 
 
 @dataclass(frozen=True)
@@ -65,39 +66,64 @@ class Move:
 
 def advance(connection: Connection, table: Table, states: States, moves: Sequence[Move], *, by: str, at: datetime) -> None:
     """Makes all moves or none. Raises Stale when an item is no longer in the state it was read in, IllegalMove."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    alike: dict[tuple[Any, ...], list[Move]] = defaultdict(list)
     for move in moves:
         if not states.legal(move.before, move.after):
             raise IllegalMove(f"{states.pipeline}: {move.before} -> {move.after} is not a legal change of state")
-        row = {"_id": move.item, "_before": move.before, "state": move.after, "since": at, **dict(move.values)}
-        groups[tuple(row)].append(row)
-    for columns, rows in groups.items():
-        statement = table.update().where(table.c.id == bindparam("_id"), table.c.state == bindparam("_before"))
-        done = connection.execute(statement.values({c: bindparam(c) for c in columns if not c.startswith("_")}), rows)
-        if done.rowcount != len(rows):
-            raise Stale(f"{len(rows) - done.rowcount} of {len(rows)} items of {states.pipeline} changed meanwhile")
-    record(connection, states, moves, by=by, at=at)
+        alike[move.before, move.after, move.values].append(move)
+    lone: list[Move] = []
+    done = 0
+    for (before, after, values), group in alike.items():
+        if len(group) < MANY:
+            lone += group
+            continue
+        statement = table.update().values({"state": after, "since": at, **dict(values)})
+        for part in _parts([move.item for move in group]):
+            done += connection.execute(statement.where(table.c.id.in_(part), table.c.state == before)).rowcount
+    done += _advance_each(connection, table, lone, at)
+    if done != len(moves):
+        raise Stale(f"{len(moves) - done} of {len(moves)} items of {states.pipeline} changed meanwhile")
+    record(connection, states, moves, by=by, at=at, table=table)
     if states.counted:
         count_moves(connection, states.pipeline, moves, at)
 
 
-def record(connection: Connection, states: States, moves: Iterable[Move], *, by: str, at: datetime) -> None:
-    """The journal entries of the moves."""
-    rows = [
-        {
-            "at": at,
-            "pipeline": states.pipeline,
-            "kind": states.kind,
-            "item": move.item,
-            "from_state": move.before or None,
-            "to_state": move.after,
-            "by": by,
-            "why": move.why,
-        }
-        for move in moves
-    ]
-    if rows:
-        connection.execute(insert(tables.journal), rows)
+def _advance_each(connection: Connection, table: Table, moves: Sequence[Move], at: datetime) -> int:
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for move in moves:
+        row = {"_id": move.item, "_before": move.before, "state": move.after, "since": at, **dict(move.values)}
+        groups[tuple(row)].append(row)
+    statement = table.update().where(table.c.id == bindparam("_id"), table.c.state == bindparam("_before"))
+    done = 0
+    for columns, rows in groups.items():
+        done += connection.execute(statement.values({c: bindparam(c) for c in columns if not c.startswith("_")}), rows).rowcount
+    return done
+
+
+def record(
+    connection: Connection, states: States, moves: Iterable[Move], *, by: str, at: datetime, table: Table | None = None
+) -> None:
+    """The journal entries of the moves. With the items' own table, moves that are alike cost one statement together."""
+    alike: dict[tuple[str, str, str | None], list[int]] = defaultdict(list)
+    for move in moves:
+        alike[move.before, move.after, move.why].append(move.item)
+    lone: list[dict[str, Any]] = []
+    for (before, after, why), items in alike.items():
+        entry = {"at": at, "pipeline": states.pipeline, "kind": states.kind, "from_state": before or None, "to_state": after}
+        entry |= {"by": by, "why": why}
+        if table is None or len(items) < MANY:
+            lone += [{**entry, "item": item} for item in items]
+            continue
+        words = [literal(value, tables.journal.c[name].type) for name, value in entry.items()]
+        for part in _parts(items):
+            rows = select(*words, table.c.id).where(table.c.id.in_(part))
+            connection.execute(insert(tables.journal).from_select([*entry, "item"], rows, include_defaults=False))
+    if lone:
+        connection.execute(insert(tables.journal), lone)
+
+
+def _parts(items: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
+    return (items[i : i + size] for i in range(0, len(items), size))
 
 
 def note(connection: Connection, pipeline: str, kind: str, item: int, *, by: str, at: datetime, why: str) -> None:

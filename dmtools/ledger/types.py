@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -10,6 +11,12 @@ from sqlalchemy import BigInteger, DateTime, Dialect, Integer, LargeBinary, Stri
 
 _MARIADB = ("mysql", "mariadb")
 _ASCII: dict[str, Any] = {"charset": "ascii", "collation": "ascii_nopad_bin"}  # /A is not /a, and "a" is not "a "
+
+
+@functools.lru_cache(maxsize=256)
+def _naive(value: datetime) -> datetime:
+    """Thousands of rows of one transaction carry the same instant."""
+    return value.astimezone(UTC).replace(tzinfo=None)
 
 
 class Instant(TypeDecorator[datetime]):
@@ -28,7 +35,7 @@ class Instant(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Aware in; naive UTC is stored."""
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+        return None if value is None else _naive(value)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Naive UTC out of the table; aware to the caller."""

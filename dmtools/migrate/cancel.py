@@ -25,8 +25,8 @@ from dmtools.spool import folders as at
 from dmtools.spool import listfile
 from dmtools.spool.listfile import ListUnreadable
 from dmtools.transfers import abandon, lists, plan, submit, withdraw
+from dmtools.transfers.conclude import finish
 from dmtools.transfers.lists import ListRow
-from dmtools.transfers.resume import finish
 from dmtools.transfers.servers import ask
 from dmtools.transfers.status import BULK
 from dmtools.transfers.verdict import WITHDRAWN

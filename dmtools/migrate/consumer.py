@@ -8,6 +8,7 @@ intent: the same job goes to the same server again (`resume`), never a second on
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from random import Random
@@ -27,16 +28,31 @@ from dmtools.spool import folders as at
 from dmtools.spool import listfile
 from dmtools.spool.listfile import ListFile, ListUnreadable
 from dmtools.transfers import lists, plan, submit
-from dmtools.transfers import resume as again
+from dmtools.transfers.conclude import conclude_all
 from dmtools.transfers.lists import ListRow
 from dmtools.transfers.plan import ListPlan
+from dmtools.transfers.resume import resume
+from dmtools.transfers.sending import Sending
 from dmtools.transfers.servers import Servers, choose, new_dice
 from dmtools.transfers.servers import ask as ask_servers
+from dmtools.transfers.submit import Intent
 
 BATCH = 50  # lists a transaction
 LOOK_AHEAD = 500
 BYTES_SECONDS = 300  # a list that is too much for this hour is looked at again
 CLOCKS_DIFFER = timedelta(minutes=1)  # more than that between hosts: a clock was set
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one pass works with."""
+
+    this: Pass
+    home: Home
+    servers: Servers
+    sending: Sending
+    dice: Random
+    installation: str
 
 
 def consume(this: Pass, *, most: int) -> None:
@@ -50,7 +66,7 @@ def consume(this: Pass, *, most: int) -> None:
     if servers.all_away():
         named = ", ".join(s.name for s in this.settings.fts.servers)
         raise Unavailable("no FTS server", named, "none of them can be used now", "the next pass asks again")
-    again.resume(this, home.folders, servers, STATES, home.rules.by_match, home.id)
+    resume(this, home.folders, servers, STATES, home.rules.by_match, home.id)
     if not any(server.weight > 0 for server in servers.up.values()):
         named = ", ".join(servers.up)
         raise Unavailable("no FTS server for new jobs", named, "those that answer have the weight 0", "the next pass asks again")
@@ -58,19 +74,22 @@ def consume(this: Pass, *, most: int) -> None:
 
 
 def _consume(this: Pass, home: Home, servers: Servers, most: int) -> None:
-    dice, left = new_dice(), most or None
-    for batch in _due(this, home, clock.now()):
-        room = pressure.room(this)
-        if room <= 0:
-            this.log(f"{this.settings.migrate.max_open_jobs} jobs are open: nothing more is submitted now")
-            return
-        if not this.goes():
-            return
-        done = _take(this, home, servers, dice, batch, min(room, BATCH if left is None else left))
-        if left is not None:
-            left -= done
-            if left <= 0:
+    left = most or None
+    with Sending(this, home.folders, servers, STATES, home.rules.by_match) as sending:
+        with this.ledger.read() as connection:
+            work = Work(this, home, servers, sending, new_dice(), installation_id(connection))
+        for batch in _due(this, home, clock.now()):
+            room = pressure.room(this)
+            if room <= 0:
+                this.log(f"{this.settings.migrate.max_open_jobs} jobs are open: nothing more is submitted now")
                 return
+            if not this.goes():
+                return
+            done = _take(work, batch, min(room, BATCH if left is None else left))
+            if left is not None:
+                left -= done
+                if left <= 0:
+                    return
 
 
 def _due(this: Pass, home: Home, now: datetime) -> Iterator[list[str]]:
@@ -94,31 +113,37 @@ def _is_due(row: ListRow, now: datetime) -> bool:
     return row.state == lists.TODO and (row.next_try is None or row.next_try <= now or set_back)
 
 
-def _take(this: Pass, home: Home, servers: Servers, dice: Random, wanted: Sequence[str], most: int) -> int:
-    """Claims these lists; plans, books, moves and submits the first `most` that may go. Gives how many were taken."""
+def _take(work: Work, wanted: Sequence[str], most: int) -> int:
+    """Claims these lists; plans, books, moves and begins to send the first `most` that may go. Gives how many were taken."""
+    this = work.this
     with this.ledger.read() as connection:
-        rows = lists.by_names(connection, "migrate", home.id, wanted)
-    granted = this.leases.claim([row.resource for row in rows.values()])
+        rows = lists.by_names(connection, "migrate", work.home.id, wanted)
+    granted = list(this.leases.claim([row.resource for row in rows.values()]))
     try:
         with this.ledger.read() as connection:  # again, now that they are ours
             mine = lists.by_ids(connection, [row.id for row in rows.values() if row.resource in granted])
-            installation = installation_id(connection)
-        contents = list(islice(_ready(this, home, mine.values(), pressure.Rooms(this, home, clock.now())), most))
-        if not contents:
-            return 0
-        for _ in range(3):
-            with this.ledger.read() as connection:
-                plans = plan.plan_lists(connection, contents, done=OKAY, going=frozenset((TODO, DOING)), lfn_of=home.rules.lfn)
-            plan.look_at_sources(plans, this.settings, check=this.settings.migrate.check_source)
-            plan.look_at_destinations(plans, this.settings)
-            plans = _bear(this, plans, pressure.Rooms(this, home, clock.now()))
-            try:
-                return _book_and_send(this, home, servers, dice, plans, installation)
-            except IntegrityError:  # another consumer booked one of these destinations since we looked: look again
-                continue
-        return 0
-    finally:
-        this.leases.release(list(granted))
+        taken, intents = _book(work, list(mine.values()), most)
+    except BaseException:
+        this.leases.release(granted)
+        raise
+    work.sending.send(intents, granted)
+    return taken
+
+
+def _book(work: Work, mine: Sequence[ListRow], most: int) -> tuple[int, list[Intent]]:
+    this, home = work.this, work.home
+    contents = list(islice(_ready(this, home, mine, pressure.Rooms(this, home, clock.now())), most))
+    for _ in range(3 if contents else 0):
+        with this.ledger.read() as connection:
+            plans = plan.plan_lists(connection, contents, done=OKAY, going=frozenset((TODO, DOING)), lfn_of=home.rules.lfn)
+        plan.look_at_sources(plans, this.settings, check=this.settings.migrate.check_source)
+        plan.look_at_destinations(plans, this.settings)
+        plans = _bear(this, plans, pressure.Rooms(this, home, clock.now()))
+        try:
+            return _book_plans(work, plans)
+        except IntegrityError:  # another consumer booked one of these destinations since we looked: look again
+            continue
+    return 0, []
 
 
 def _ready(this: Pass, home: Home, rows: Iterable[ListRow], rooms: pressure.Rooms) -> Iterator[tuple[ListRow, ListFile]]:
@@ -153,30 +178,29 @@ def _read(this: Pass, home: Home, row: ListRow) -> ListFile | None:
         return None
 
 
-def _book_and_send(this: Pass, home: Home, servers: Servers, dice: Random, plans: list[ListPlan], installation: str) -> int:
-    now = clock.now()
+def _book_plans(work: Work, plans: list[ListPlan]) -> tuple[int, list[Intent]]:
+    this, home, now = work.this, work.home, clock.now()
     _put_off(this, [p for p in plans if p.wait is not None], now)
     orders = []
     for one in plans:
         if one.wait is None:
-            server = choose(servers.up, dice)
+            server = choose(work.servers.up, work.dice)
             first = one.files[0].pair if one.files else None
             orders.append(submit.Order(one, server, home.rules.match_of(first) if first else None))
     if not orders:
-        return 0
+        return 0, []
+    installation = work.installation
     try:
         intents = this.ledger.transact(lambda c: submit.book(c, orders, STATES, installation=installation, by=this.by, at=now))
     except Stale as problem:
         this.log(f"{problem}; left to it")
-        return 0
+        return 0, []
     _tell(this, orders)
     with this.ledger.read() as connection:
         rows = lists.by_ids(connection, [o.plan.row.id for o in orders])
     rewrite.project_rows(this, home, list(rows.values()))
-    finished = [row for row in rows.values() if row.state == lists.SETTLING]
-    again.conclude_all(this, finished)
-    again.send_all(this, home.folders, intents, servers, STATES, home.rules.by_match)
-    return len(orders)
+    conclude_all(this, [row for row in rows.values() if row.state == lists.SETTLING])
+    return len(orders), intents
 
 
 def _put_off(this: Pass, plans: list[ListPlan], now: datetime) -> None:

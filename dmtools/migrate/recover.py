@@ -20,8 +20,8 @@ from dmtools.spool import folders as at
 from dmtools.spool import listfile
 from dmtools.spool.listfile import ListUnreadable
 from dmtools.transfers import lists
+from dmtools.transfers.conclude import conclude_all, finish
 from dmtools.transfers.lists import ListRow
-from dmtools.transfers.resume import conclude_all, finish
 
 
 def mend(this: Pass, home: Home) -> None:

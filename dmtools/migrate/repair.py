@@ -24,8 +24,8 @@ from dmtools.spool import folders as at
 from dmtools.spool.folders import home_id
 from dmtools.storage import Absent
 from dmtools.transfers import lists, verdict
+from dmtools.transfers.conclude import conclude, finish
 from dmtools.transfers.lists import ListRow
-from dmtools.transfers.resume import conclude, finish
 
 T = tables.transfer.c
 

@@ -20,8 +20,8 @@ from dmtools.migrate.papers import papers
 from dmtools.migrate.states import DOING, STATES, TODO
 from dmtools.spool import folders as at
 from dmtools.transfers import lists
+from dmtools.transfers.conclude import finish
 from dmtools.transfers.lists import ListRow
-from dmtools.transfers.resume import finish
 from dmtools.transfers.submit import CLOSED
 
 J, T, F = tables.ftsjob.c, tables.transfer.c, tables.filelist.c

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from dmtools import names
 from dmtools.settings import Rule, Settings
 from dmtools.spool.listfile import Pair, check_url
@@ -70,6 +72,7 @@ class Rules:
         return rule.match if rule is not None and pair.source.startswith(_base(rule.source) + "/") else None
 
 
+@functools.cache
 def _prefix(match: str) -> str:
     return names.encode(match.rstrip("/").encode("utf-8"))
 

@@ -28,10 +28,10 @@ from dmtools.migrate.states import BAD, MISSING, STATES, TODO
 from dmtools.spool import folders as at
 from dmtools.spool.listfile import Pair
 from dmtools.transfers import lists
+from dmtools.transfers.conclude import conclude
 from dmtools.transfers.errors import CLASSES
 from dmtools.transfers.lists import ListRow
 from dmtools.transfers.plan import CONFLICT
-from dmtools.transfers.resume import conclude
 
 T, F = tables.transfer.c, tables.filelist.c
 BATCH = 1000  # files a transaction

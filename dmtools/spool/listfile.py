@@ -72,10 +72,11 @@ def check_url(url: str) -> None:
 
 def read(path: Path) -> ListFile:
     """Reads a list file. Raises ListUnreadable for what is no list at all, FileNotFoundError when it is gone."""
-    if path.is_dir():
-        raise ListUnreadable("is a directory, not a list file")
-    with path.open("rb") as stream:
-        data = stream.read(MAX_FILE + 1)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_FILE + 1)
+    except IsADirectoryError:
+        raise ListUnreadable("is a directory, not a list file") from None
     if len(data) > MAX_FILE:
         raise ListUnreadable("is larger than 64 MiB; a list names some 20 to 10,000 files")
     if b"\0" in data:

@@ -16,7 +16,7 @@ from dmtools.ledger.types import AnyRow
 from dmtools.spool.folders import Folders
 from dmtools.storage import Absent, Look, Present, client_reason
 from dmtools.transfers import lists, settle, verdict
-from dmtools.transfers.resume import finish
+from dmtools.transfers.conclude import finish
 from dmtools.transfers.settle import Ended
 from dmtools.transfers.submit import ABANDONED, INTENT, SUBMITTED, Intent
 from dmtools.transfers.verdict import BAD, OKAY, OPEN, RETRY, WITHDRAWN, Verdict

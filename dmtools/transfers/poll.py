@@ -16,9 +16,9 @@ from dmtools.ledger.journal import States
 from dmtools.ledger.types import AnyRow
 from dmtools.spool.folders import Folders
 from dmtools.transfers import lists, settle, verdict
+from dmtools.transfers.conclude import finish
 from dmtools.transfers.errors import CLASSES
 from dmtools.transfers.fts import Away, CredentialsRefused, FtsServer
-from dmtools.transfers.resume import finish
 from dmtools.transfers.servers import Servers
 from dmtools.transfers.settle import Ended
 from dmtools.transfers.status import BULK, TERMINAL, UNDER_WAY, JobStatus

@@ -59,20 +59,21 @@ def book(connection: Connection, ended: Sequence[Ended], states: States, *, by: 
 
 
 def _move(v: Verdict, homes: dict[int, int]) -> Move:
+    """Only what differs is written, beside what another command may have noted meanwhile: files that end alike go together."""
+    size = v.size if v.size is not None else v.file.size
+    checksum, list_id = v.checksum or v.file.checksum, homes.get(v.file.id, v.file.list_id)
     values: list[tuple[str, Any]] = [
         ("failures", v.failures if v.outcome != OKAY else v.file.failures),
         ("overwrite", int(v.overwrite) or min(0, v.file.overwrite)),  # once foreign, always
         ("error_class", v.error_class),
         ("reason", v.why if v.outcome != OKAY else None),
         ("verified_by", v.verified_by),
-        ("list_id", homes.get(v.file.id, v.file.list_id)),
-        ("size", v.size if v.size is not None else v.file.size),
-        ("checksum", v.checksum or v.file.checksum),
     ]
+    new = {"list_id": list_id, "size": size, "checksum": checksum}
+    values += [(name, value) for name, value in new.items() if value != getattr(v.file, name)]
     if v.error_class == "occupied":
         values.append(("tries", 0))  # no attempt of ours has touched what stands there: it is never overwritten
-    size = v.size if v.size is not None else v.file.size or 0
-    return Move(v.file.id, "DOING", v.outcome, v.why, size, size_before=v.file.size or 0, values=tuple(values))
+    return Move(v.file.id, "DOING", v.outcome, v.why, size or 0, size_before=v.file.size or 0, values=tuple(values))
 
 
 def _reason_to_wait(verdicts: Sequence[Verdict]) -> str | None:

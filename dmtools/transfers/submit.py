@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 INTENT, SUBMITTED, CLOSED, ABANDONED = "intent", "submitted", "closed", "abandoned"
 ACCEPTED, REFUSED, LATER = "accepted", "refused", "later"
 J, T = tables.ftsjob.c, tables.transfer.c
+RuleOf = Callable[[str | None], Rule | None]
 
 
 @dataclass(frozen=True)
@@ -108,15 +109,22 @@ def _place(
     new = [(o, p) for o in orders for p in o.plan.files if p.known is None]
     if new:
         rows = [_new_row(o.plan, p, after[p.act], jobs[o.plan.row.id], at) for o, p in new]
-        ids = connection.execute(insert(tables.transfer).returning(T.id, sort_by_parameter_order=True), rows).scalars().all()
-        moves = [Move(i, "", after[p.act], p.reason or _why(o), p.size or 0) for i, (o, p) in zip(ids, new, strict=True)]
-        record(connection, states, moves, by=by, at=at)
+        connection.execute(insert(tables.transfer), rows)
+        ids = _ids(connection, states.pipeline, [p.place_key for _, p in new])
+        moves = [Move(ids[p.place_key], "", after[p.act], p.reason or _why(o), p.size or 0) for o, p in new]
+        record(connection, states, moves, by=by, at=at, table=tables.transfer)
         count_moves(connection, states.pipeline, moves, at)
     known = [(o, p) for o in orders for p in o.plan.files if p.known is not None]
     _requeue(connection, [p for _, p in known if p.known is not None and p.known.state != "TODO"], states, by, at)
     moves = [_move(o.plan, p, after[p.act], jobs[o.plan.row.id], _why(o)) for o, p in known]
     if moves:
         advance(connection, tables.transfer, states, moves, by=by, at=at)
+
+
+def _ids(connection: Connection, pipeline: str, keys: Sequence[bytes]) -> dict[bytes, int]:
+    """Asked for afterwards: RETURNING would take the rows one by one."""
+    query = select(T.place_key, T.id).where(T.pipeline == pipeline)
+    return {row[0]: row[1] for part in lists.chunks(keys) for row in connection.execute(query.where(T.place_key.in_(part)))}
 
 
 def _why(order: Order) -> str:

@@ -139,7 +139,7 @@ def _finished(row: AnyRow, look: Look | None, patience: Patience) -> Verdict:
             why = "verified by FTS; the source's checksum was not known here"
             return Verdict(row, OKAY, why, verified_by="by-fts", size=look.size, checksum=look.checksum)
         if is_equal(row, look):
-            return Verdict(row, OKAY, f"size and {row.checksum} proved at the destination", verified_by="storage")
+            return Verdict(row, OKAY, "size and checksum proved at the destination", verified_by="storage")
         why = f"the copy is {look.size} bytes, {look.checksum}; the source was {row.size} bytes, {row.checksum}"
         return failed(row, CLASSES["checksum"], why, patience, overwrite=True)
     if isinstance(look, Absent):

@@ -18,7 +18,7 @@ from dmtools.ledger import tables
 from dmtools.ledger.engine import Ledger
 from dmtools.migrate import consumer, monitor, producer
 from dmtools.spool.folders import Folders
-from dmtools.transfers import resume
+from dmtools.transfers import sending
 from dmtools.transfers.fts import FtsServer
 
 PASSES: dict[str, Callable[[Pass], None]] = {
@@ -59,7 +59,7 @@ def dies_after(acts: int | None) -> Iterator[None]:
 
         return call
 
-    one = mock.patch.object(resume, "THREADS", 1)  # so that the acts come in the same order each time
+    one = mock.patch.object(sending, "THREADS", 1)  # so that the acts come in the same order each time
     patches = [one, *(mock.patch.object(owner, name, around(getattr(owner, name))) for owner, name in ACTS)] if acts else []
     for patch in patches:
         patch.start()
