@@ -62,7 +62,11 @@ class Report:
     def settle(self) -> None:
         """Decides the state when the pass has not set one: partial, done or idle."""
         if not self.state:
-            self.state = "partial" if any(e.failed for e in self.errors) else "done" if self.counts else "idle"
+            self.state = "partial" if self.some_failed() else "done" if self.counts else "idle"
+
+    def some_failed(self) -> bool:
+        """Did items of it fail?"""
+        return any(error.failed for error in self.errors)
 
     def record(self) -> dict[str, Any]:
         """The JSON object of contract section 2."""

@@ -218,7 +218,13 @@ def _guarded(context: Context, step: Callable[[], None]) -> int:
     except OSError as problem:  # the reader of our stdout is gone, or its disk is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = code or (0 if isinstance(problem, BrokenPipeError) else UNAVAILABLE)
-    return STATE_CODES.get(report.state, 0) if code is None else code
+    return _code(report) if code is None else code
+
+
+def _code(report: Report) -> int:
+    """By its state; items that failed are told by the code under a hold, too."""
+    under_hold = report.state in ("draining", "halted") and report.some_failed()
+    return PARTIAL if under_hold else STATE_CODES.get(report.state, 0)
 
 
 def tell(context: Context, problem: BaseException) -> int:

@@ -25,12 +25,22 @@ def end(connection: Connection, report: Report, at: datetime) -> None:
     first: dict[str, Any] = {}
     if report.errors:
         values |= {"last_error": at, "error_text": report.errors[0].sentence(f"{report.pipeline}-{report.component}")}
-    if report.state in ("unavailable", "failed"):
+    if failed(report):
         values |= {"last_error": at, "errors_in_row": tables.component.c.errors_in_row + 1}
         first = {"errors_in_row": 1}
-    elif report.state != "halted" and not report.stopped:
+    elif worked(report):
         values |= {"last_success": at, "errors_in_row": 0}
     _put(connection, report, values, {"errors_in_row": 0, **first})
+
+
+def failed(report: Report) -> bool:
+    """Was the pass unable to do its work? Items that failed are no failure of the pass."""
+    return report.state in ("unavailable", "failed")
+
+
+def worked(report: Report) -> bool:
+    """Could it do its work, to the end? Neither, for a pass that was halted or stopped."""
+    return not failed(report) and report.state != "halted" and not report.stopped
 
 
 def _put(connection: Connection, report: Report, values: dict[str, Any], first: dict[str, Any]) -> None:

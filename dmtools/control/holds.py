@@ -1,4 +1,4 @@
-"""The control word: holds by persons, by errors and by the calendar; halt beats drain beats run."""
+"""The control word: holds by persons, automatic ones and those of the calendar; halt beats drain beats run."""
 
 from __future__ import annotations
 
@@ -51,20 +51,41 @@ class Hold:
         }
 
     def sentence(self) -> str:
-        """For people: `halt by anna since 2026-11-24 12:00 CET until ...: reason`."""
+        """For people: `halt of migrate by anna since 2026-11-24 12:00:00 CET until ...: reason`."""
+        return self._told(f"since {clock.local(self.since)}")
+
+    def announcement(self, at: datetime) -> str:
+        """Of one that has not begun: `halt of all by calendar from 2026-11-27 08:00:00 CET (in 21 h) until ...: reason`."""
+        return self._told(f"from {clock.local(self.since)} (in {clock.age((self.since - at).total_seconds())})")
+
+    def _told(self, begin: str) -> str:
+        kind = "automatic " if self.kind == AUTOMATIC else ""
         until = f" until {clock.local(self.until)}" if self.until else ""
-        since = clock.local(self.since)
-        return one_line(f"{self.state} of {self.scope} by {self.by} since {since}{until}: {self.reason or 'no reason given'}")
+        return one_line(f"{kind}{self.state} of {self.scope} by {self.by} {begin}{until}: {self.reason or 'no reason given'}")
 
 
 def open_holds(connection: Connection, settings: Settings, at: datetime) -> list[Hold]:
     """Every hold in force at the instant: rows that are neither cleared nor over, and the calendar's."""
     found = [hold for hold in uncleared(connection) if hold.until is None or hold.until > at]
-    for outage in settings.control.calendar:
-        start, end = clock.parse(outage.start), clock.parse(outage.end)
-        if start <= at < end:
-            found.append(Hold(outage.scope, outage.state, CALENDAR, "calendar", outage.reason, start, end))
-    return found
+    return found + [hold for hold in calendar(settings) if hold.since <= at < _end(hold)]
+
+
+def planned(settings: Settings, at: datetime) -> list[Hold]:
+    """The outages of the calendar that have not begun, the next one first."""
+    return sorted((hold for hold in calendar(settings) if hold.since > at), key=lambda hold: hold.since)
+
+
+def calendar(settings: Settings) -> list[Hold]:
+    """Every outage of [control] calendar, past ones too."""
+    return [
+        Hold(one.scope, one.state, CALENDAR, "calendar", one.reason, clock.parse(one.start), clock.parse(one.end))
+        for one in settings.control.calendar
+    ]
+
+
+def _end(hold: Hold) -> datetime:
+    assert hold.until is not None
+    return hold.until
 
 
 def in_force(holds: list[Hold], pipeline: str, component: str | None = None) -> str:
@@ -73,10 +94,26 @@ def in_force(holds: list[Hold], pipeline: str, component: str | None = None) -> 
 
 
 def place(connection: Connection, hold: Hold) -> None:
-    """Places a hold; one of the same scope and kind that is open is replaced, so words don't pile up."""
-    clear(connection, [h for h in uncleared(connection, (hold.kind,)) if h.scope == hold.scope], by=hold.by, at=hold.since)
+    """Places a hold; the one that is open for the same scope and of the same kind is replaced, so words don't pile up."""
+    _one_at_a_time(connection)
+    clear(connection, [h for h in uncleared(connection, (hold.kind,)) if _same(h, hold)], by=hold.by, at=hold.since)
     row = {"scope": hold.scope, "state": hold.state, "kind": hold.kind, "by": hold.by, "reason": hold.reason}
     connection.execute(insert(tables.hold), [{**row, "since": hold.since, "until": hold.until}])
+
+
+def renew(connection: Connection, hold: Hold) -> None:
+    """Another state, reason and end for an open hold; since when it is there stays."""
+    values = {"state": hold.state, "reason": hold.reason, "until": hold.until}
+    connection.execute(update(tables.hold).where(tables.hold.c.id == hold.id).values(values))
+
+
+def _same(one: Hold, other: Hold) -> bool:
+    return one.scope == other.scope and (one.kind != AUTOMATIC or one.by == other.by)
+
+
+def _one_at_a_time(connection: Connection) -> None:
+    """Words that are said at once come one after the other: MariaDB would let each overlook the rows of the others."""
+    connection.execute(select(tables.installation.c.id).with_for_update())
 
 
 def clear(connection: Connection, ended: list[Hold], *, by: str, at: datetime) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
+from dmtools import clock
+from dmtools.command.run import Refused
 from dmtools.control import holds
 from dmtools.control.entry import Pipeline
 from dmtools.control.holds import CALENDAR, PERSON, RANK, Hold
@@ -55,16 +57,37 @@ def obey(connection: Connection, order: Order, at: datetime) -> list[Hold]:
     return ended
 
 
+def lines(found: dict[str, Any], now_open: Iterable[Hold], planned: Iterable[Hold], at: datetime) -> Iterator[str]:
+    """How things stand, for people: each pipeline, the components that differ from it, the holds, the planned ones."""
+    for name, record in found["pipelines"].items():
+        yield f"{name}: {record['state']}"
+        yield from (f"{name}/{part}: {word}" for part, word in record["components"].items() if word != record["state"])
+    yield from (hold.sentence() for hold in now_open)
+    yield from (f"planned: {hold.announcement(at)}" for hold in planned)
+
+
+def until(text: str) -> datetime:
+    """The end of a hold, as a person writes it. Raises Refused."""
+    try:
+        end = clock.parse(text)
+    except ValueError as problem:
+        raise Refused(str(problem)) from None
+    if end <= clock.now():
+        raise Refused(f"--until {text} is {clock.local(end)}, which is over already")
+    return end
+
+
 def _is_below(inner: str, scope: str) -> bool:
     return scope in ("all", inner) or inner.startswith(f"{scope}/")
 
 
 def standing(connection: Connection, settings: Settings, entries: Iterable[Pipeline], at: datetime) -> dict[str, Any]:
-    """The words in force: for everything, each pipeline, each component; and every hold."""
+    """The words in force: for everything, each pipeline, each component; every hold, and those the calendar will bring."""
     found = holds.open_holds(connection, settings, at)
     return {
         "state": max((h.state for h in found if h.scope == "all"), key=RANK.__getitem__, default="run"),
         "holds": [hold.record() for hold in found],
+        "planned": [hold.record() for hold in holds.planned(settings, at)],
         "pipelines": {
             entry.name: {
                 "state": holds.in_force(found, entry.name),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
+from pathlib import Path
 
 import click
+from sqlalchemy import Connection
 
 from dmtools import clock
 from dmtools.command.run import Context, tell, tool
-from dmtools.control import heartbeats, holds
+from dmtools.control import automatic, heartbeats, holds
+from dmtools.control.holds import Hold
 from dmtools.ledger.engine import LedgerUnavailable
 from dmtools.ledger.leases import Leases
 
@@ -17,8 +21,9 @@ from dmtools.ledger.leases import Leases
 class Pass:
     """One run of one component. The work asks `goes()` before each unit and claims what it touches from `leases`."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, buffers: str = "") -> None:
         self.context = context
+        self._buffers = buffers
         self.settings = context.settings
         self.ledger = context.ledger
         self.report = context.report
@@ -30,16 +35,35 @@ class Pass:
 
     def goes(self, *, new: bool = True) -> bool:
         """May the next unit of work begin? `new`: it takes something new, which a drain forbids."""
-        with self.ledger.read() as connection:
-            found = holds.open_holds(connection, self.settings, clock.now())
-        word = holds.in_force(found, self.report.pipeline, self.report.component)
+        word = holds.in_force(self._holds(), self.report.pipeline, self.report.component)
         if word == "halt":
             self.report.state = "halted"
             return False
         self.drained = word == "drain"
-        if self.drained:
-            self.report.state = "draining"
+        self.report.state = "draining" if self.drained else ""
         return not (new and self.drained)
+
+    def _holds(self) -> list[Hold]:
+        """The holds that bind it now; what it sees of the disks is written down when it has changed."""
+        at, scope = clock.now(), f"{self.report.pipeline}/{self.report.component}"
+        with self.ledger.read() as connection:
+            found = holds.open_holds(connection, self.settings, at)
+        full = automatic.of_disks(self.settings, self._places, found, at)
+        if not self.dry_run and not automatic.is_kept(full, found, self._places):
+            self.ledger.transact(lambda c: automatic.keep(c, list(self._places), full, self.by, at))
+            for hold in full:
+                self.log(hold.sentence())
+        return [hold for hold in found if automatic.binds(hold, scope)] + full
+
+    @functools.cached_property
+    def _places(self) -> dict[str, list[Path]]:
+        """Whose disks are looked at, by the scope that a full one drains."""
+        places = {"all": [self.home]}
+        if self._buffers:
+            module, _, function = self._buffers.partition(":")
+            own = getattr(importlib.import_module(module), function)(self.settings)
+            places[f"{self.report.pipeline}/{self.report.component}"] = own
+        return places
 
     def moved(self, before: str, after: str, n: int = 1) -> None:
         """Counts n items that went from one state to another."""
@@ -59,17 +83,18 @@ class Pass:
 
 
 def one(
-    pipeline: str, component: str, *, example: str, cron: str = "", by_hand: bool = False
+    pipeline: str, component: str, *, example: str, cron: str = "", by_hand: bool = False, buffers: str = ""
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Makes a command of `function(this: Pass, **own options)`: one pass of one component.
 
-    `by_hand`: a person's own act, like canceling; no halt stops it, for a halt is when it is needed.
+    `by_hand`: a person's own act, like canceling; no halt stops it, for a halt is when it is needed. `buffers`:
+    `module:function`, of the settings, that gives the directories which it fills: while one is full it takes nothing new.
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
         def with_pass(context: Context, **options: object) -> None:
-            this = Pass(context)
+            this = Pass(context, buffers)
             if not this.dry_run:
                 this.ledger.transact(lambda c: heartbeats.begin(c, this.report, clock.now()))
                 context.closers.append(this.leases.close)
@@ -84,7 +109,7 @@ def one(
             finally:
                 this.report.settle()
                 if not this.dry_run:
-                    _end(this)
+                    _end(this, by_hand)
 
         make = tool(f"{pipeline}-{component}", pipeline=pipeline, component=component, example=example, cron=cron)
         return make(with_pass)
@@ -92,8 +117,13 @@ def one(
     return decorate
 
 
-def _end(this: Pass) -> None:
+def _end(this: Pass, by_hand: bool) -> None:
+    def book(connection: Connection) -> None:
+        heartbeats.end(connection, this.report, clock.now())
+        if not by_hand:
+            automatic.after_pass(connection, this.settings, this.report, clock.now())
+
     try:
-        this.ledger.transact(lambda c: heartbeats.end(c, this.report, clock.now()))
+        this.ledger.transact(book)
     except LedgerUnavailable as problem:
         this.log(f"the end of the pass could not be booked: {problem}")

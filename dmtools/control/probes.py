@@ -156,7 +156,8 @@ def _last_hold_end(look: Look, pipeline: str, component: str, since: datetime) -
     column = tables.hold.c
     scopes = ("all", pipeline, f"{pipeline}/{component}")
     ended = or_(column.cleared_at > since, column.cleared_at.is_(None))
-    query = select(column.until, column.cleared_at).where(ended, column.scope.in_(scopes), column.state == "halt")
+    halts = (column.scope.in_(scopes), column.state == "halt", column.kind == holds.PERSON)
+    query = select(column.until, column.cleared_at).where(ended, *halts)
     ends = [min(end for end in row if end is not None) for row in look.connection.execute(query) if any(row)]
     outages = look.settings.control.calendar
     ends += [clock.parse(outage.end) for outage in outages if outage.scope in scopes and outage.state == "halt"]

@@ -104,6 +104,9 @@ def _migrate(migrate: Migrate) -> Found:
         for key in ("source", "destination"):
             if problem := url_problem(getattr(rule, key)):
                 found.append(((*place, key), problem))
+        start, _, end = rule.hours.partition("-")
+        if rule.hours and start == end:
+            found.append(((*place, "hours"), f"{rule.hours!r} never opens; leave it out to submit at any time"))
         if rule.source.rstrip("/") == rule.destination.rstrip("/"):
             found.append(((*place, "destination"), "is the same as source: a file can't be copied onto itself"))
     return found

@@ -162,12 +162,14 @@ class Control(Struct, frozen=True, kw_only=True):
 
     calendar: the planned ones
     forgotten_hours: dm-train-ok warns of a person's hold that is older
-    error_limit: a component that fails so often in a row is held until its cause is gone
+    error_limit: a component that fails so often in a row is held until a pass works again
+    full_percent: nothing new is begun while less of HOME's disk, or of a destination's, is free; 0: whatever is free
     """
 
     calendar: tuple[Outage, ...] = ()
     forgotten_hours: Positive = 72
     error_limit: Positive = 50
+    full_percent: Annotated[float, Meta(ge=0, le=100)] = 0.5
 
 
 class TrainOk(Struct, frozen=True, kw_only=True):

@@ -95,6 +95,11 @@ def test_sections_and_dotted_keys_mean_the_same() -> None:
         ("[[migrate.rules]]\nmatch='/a'\nsource='file:///a b'\ndestination='file:///b'", ["blank", "%20"]),
         ("[[migrate.rules]]\nmatch='/a'\nsource='file:///a/../b'\ndestination='file:///c'", ["'..'"]),
         ("[[migrate.rules]]\nmatch='/a'\nsource='file:///a'\ndestination='file:///a/'", ["same as source"]),
+        (
+            "[[migrate.rules]]\nmatch='/a'\nsource='file:///a'\ndestination='file:///b'\nhours='06:00-06:00'",
+            ["line 5: migrate.rules entry 1: hours: '06:00-06:00' never opens"],
+        ),
+        ("[control]\nfull_percent = 101", ["control.full_percent", "100"]),
         ("[[migrate.rules]]\nmatch='/a'\nsource='file:///a'", ["line 1: migrate.rules entry 1: lacks destination"]),
         (
             "[migrate]\nrules=[{match='/a',source='file:///a',destination='file:///b'},{match='/a/',source='file:///c',destination='file:///d'}]",
