@@ -44,7 +44,7 @@ class Claim:
             "command": self.command,
             "fence": self.fence,
             "since": clock.iso(self.since),
-            "held_seconds": round((self.at - self.since).total_seconds(), 1),
+            "held_seconds": max(0.0, round((self.at - self.since).total_seconds(), 1)),
             "expires": clock.iso(self.expires),
             "left_seconds": round((self.expires - self.at).total_seconds(), 1),
             "holder": self.holder,
@@ -56,7 +56,7 @@ class Claim:
 
     def sentence(self) -> str:
         """One line for people."""
-        held = clock.age((self.at - self.since).total_seconds())
+        held = clock.age(max(0.0, (self.at - self.since).total_seconds()))
         left = (self.expires - self.at).total_seconds()
         end = f"until {clock.local(self.expires)}" if left > 0 else f"over since {clock.age(-left)}"
         said = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmtools import clock
 from dmtools.command.report import one_line
+from dmtools.control import troubles
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -87,7 +88,10 @@ def instant(text: str | None) -> datetime | None:
 def ago(text: str | None, at: datetime) -> str:
     """How long ago."""
     when = instant(text)
-    return "never" if when is None else f"{clock.age((at - when).total_seconds())} ago"
+    if when is None:
+        return "never"
+    seconds = (at - when).total_seconds()
+    return f"{clock.age(seconds)} ago" if seconds >= 0 else f"{clock.age(-seconds)} in the future"
 
 
 def show(records: dict[str, dict[str, Any]], at: datetime) -> None:
@@ -152,6 +156,8 @@ def trace(one: Trace) -> Iterator[str]:
     yield one_line(f"why: {one.why}")
     if one.next:
         yield one_line(f"do: {one.next}")
+    if one.see:
+        yield f"see: {troubles.page(one.see)}"
     for name, value in one.facts.items():
         if value not in (None, "", [], {}):
             parts = [f"{n} {state}" for state, n in value.items()] if isinstance(value, dict) else value

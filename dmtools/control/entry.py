@@ -37,7 +37,7 @@ class Entry:
 
 @dataclass
 class Trace:
-    """The life of one thing, where it is now, why it doesn't move, and what to do."""
+    """The life of one thing, where it is now, why it doesn't move, what to do, and the title of the page that says more."""
 
     subject: str
     pipeline: str
@@ -47,6 +47,7 @@ class Trace:
     next: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     history: list[Entry] = field(default_factory=list)
+    see: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Figure:
     """One thing that dm-train-ok measures. A range is the Monitoring Plugins': what lies in it is well; empty: never an alarm.
 
     `family` and `unit` (s, B, % or none) name it, `labels` say of what; `value` None: it can't be told. `said` is for
-    people; `state` is a verdict that no range can give: OK, WARNING, CRITICAL or UNKNOWN.
+    people; `state` is a verdict that no range can give: OK, WARNING, CRITICAL or UNKNOWN; `see` is the title of the page
+    that helps (`troubles`), where it is not that of the family.
     """
 
     family: str
@@ -85,6 +87,7 @@ class Figure:
     warning: str = ""
     critical: str = ""
     state: str = ""
+    see: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.engine import Row
 
 from dmtools import clock
-from dmtools.control import figures, holds, sightings
+from dmtools.control import figures, hindrances, holds, sightings, troubles
 from dmtools.control.cadence import longest_gap
 from dmtools.control.entry import Component, Figure, Pipeline, Probing
 from dmtools.control.holds import Hold
@@ -120,7 +120,7 @@ def _freshness(
     family = "last_success_age"
     if age(look, since) < -AHEAD:
         ahead = f"{name}: its last success is {clock.age(-age(look, since))} in the future: a clock is wrong, or was set back"
-        yield Figure(family, labels, 0.0, ahead, "s", state=WARNING)
+        yield Figure(family, labels, 0.0, ahead, "s", state=WARNING, see=troubles.CLOCK)
         return
     held = [h for h in look.holds if h.kind != holds.AUTOMATIC and h.covers(entry.name, component.name) and h.state == "halt"]
     if held:
@@ -129,7 +129,11 @@ def _freshness(
     after = max(since, _last_hold_end(look, entry.name, component.name, since))
     if after > since:
         said += f"; free again since {clock.age(age(look, after))}"
-    yield Figure(family, labels, max(0.0, age(look, after)), said, "s", warning, critical)
+    stands = next(hindrances.last_pass(row, look.settings, look.at, entry.name, component.name), None)
+    see = stands.see if stands is not None else ""
+    if stands is not None and see in (troubles.KILLED, troubles.HANGS):
+        said += f"; {stands.said}; {stands.step}"
+    yield Figure(family, labels, max(0.0, age(look, after)), said, "s", warning, critical, see=see)
 
 
 def _limits(look: Look, component: Component) -> tuple[str, str]:
@@ -201,7 +205,7 @@ def held(look: Look) -> Iterator[Figure]:
     for hold in found:
         labels, seconds = {"hold": hold.scope}, age(look, hold.since)
         if hold.kind == holds.AUTOMATIC:
-            yield Figure("hold_age", labels, seconds, hold.sentence(), "s", state=WARNING)
+            yield Figure("hold_age", labels, max(0.0, seconds), hold.sentence(), "s", state=WARNING)
         elif hold.kind == holds.PERSON:
             said = f"{hold.sentence()}{'; forgotten? dm-command run ' + hold.scope if seconds > forgotten * 3600 else ''}"
             yield Figure("hold_age", labels, max(0.0, seconds), said, "s", over(forgotten * 3600))
@@ -230,19 +234,28 @@ def leases(look: Look, now: datetime) -> Iterator[Figure]:
 
 
 def servers(look: Look) -> Iterator[Figure]:
-    """The servers of [fts] that the last passes found away."""
+    """The servers of [fts] that the last passes found away, or that refused our credentials."""
     known = {server.name: server.weight for server in look.settings.fts.servers}
     for entry, _ in look.judged() if look.is_whole() else ():
-        seen = sightings.read(look.connection, entry.name, "server/")
+        seen = sightings.read(look.connection, entry.name, sightings.AWAY)
         away = {name.partition("/")[2]: row for name, row in seen.items() if name.partition("/")[2] in known}
         for name, (since, why) in away.items():
             said = f"{entry.name}: {name} is away since {clock.age(age(look, since))}: {why}"
             yield Figure(
                 "server_away", {"pipeline": entry.name, "server": name}, max(0.0, age(look, since)), said, "s", state=WARNING
             )
-        if away and all(name in away for name, weight in known.items() if weight > 0):
-            said = f"{entry.name}: every FTS server is away: {', '.join(away)}; look at them"
-            yield Figure("servers_away", {"pipeline": entry.name}, len(away), said, "", critical=over(0))
+        seen = sightings.read(look.connection, entry.name, sightings.REFUSED)
+        refused = {name.partition("/")[2]: row for name, row in seen.items() if name.partition("/")[2] in known}
+        for name, (since, why) in refused.items():
+            labels, seconds = {"pipeline": entry.name, "server": name}, max(0.0, age(look, since))
+            said = f"{entry.name}: no credentials for {name} since {clock.age(seconds)}: {why}"
+            yield Figure("credentials_refused", labels, seconds, said, "s", state=WARNING)
+        gone = [*away, *refused]
+        if gone and all(name in gone for name, weight in known.items() if weight > 0):
+            how = "every FTS server is away" if not refused else "no FTS server can be used"
+            said = f"{entry.name}: {how}: {', '.join(gone)}"
+            see = troubles.CREDENTIALS if not away else ""
+            yield Figure("servers_away", {"pipeline": entry.name}, len(gone), said, "", critical=over(0), see=see)
 
 
 # ---- space, the pipelines' own -------------------------------------------------------------------------------------------

@@ -12,14 +12,19 @@ from dmtools.ledger import tables, upsert
 from dmtools.ledger.engine import Ledger
 
 S = tables.sighting.c
+AWAY, REFUSED = "server/", "credentials/"
 
 
-def servers(ledger: Ledger, pipeline: str, up: Iterable[str], away: dict[str, str]) -> None:
-    """Which servers are away, why, and since when; written only when that changed."""
+def servers(
+    ledger: Ledger, pipeline: str, up: Iterable[str], away: dict[str, str], refused: dict[str, str] | None = None
+) -> None:
+    """Which servers are away or refuse our credentials, why, and since when; written only when that changed."""
     with ledger.read() as connection:
-        known = read(connection, pipeline, "server/")
-    gone = [f"server/{name}" for name in up if f"server/{name}" in known]
-    new = {f"server/{name}": why for name, why in away.items()}
+        known = {**read(connection, pipeline, AWAY), **read(connection, pipeline, REFUSED)}
+    refused = refused or {}
+    new = {**{AWAY + name: why for name, why in away.items()}, **{REFUSED + name: why for name, why in refused.items()}}
+    told = {*up, *away, *refused}
+    gone = [name for name in known if name.partition("/")[2] in told and name not in new]
     if gone or any(known.get(name, (None, None))[1] != why for name, why in new.items()):
         ledger.transact(lambda c: _put(c, pipeline, gone, new))
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.engine import Row
 
 from dmtools import clock, names
-from dmtools.control import holds, sightings
+from dmtools.control import hindrances, troubles
+from dmtools.control.claims import Claim
 from dmtools.control.entry import Entry, Match, Question, Trace
+from dmtools.control.hindrances import Hindrance
 from dmtools.ledger import tables
 
 T, F, J = tables.transfer.c, tables.filelist.c, tables.ftsjob.c
+OF_PASSES = (troubles.KILLED, troubles.HANGS, troubles.LATE)
 FOLDERS = ("TODO", "DOING", "DONE/Okay", "DONE/Bad", "DONE/Missing", "DONE/Dirty")
 
 
@@ -31,6 +35,7 @@ class Words:
     poller: str
     requeue: str
     advice: Callable[[str], str]
+    no_room: Callable[[Question, Row[Any]], str] = lambda _question, _list: ""  # why a list that is due may not go yet
 
 
 def spellings(text: str) -> tuple[str, ...]:
@@ -101,17 +106,19 @@ def of_file(q: Question, words: Words, row: Row[Any]) -> Trace:
         "verified_by": row.verified_by,
     }
     if row.state == words.waiting and listed is not None:
-        why, step = waiting(q, words, listed, row.reason)
+        stands = waiting(q, words, listed, row.reason)
     elif row.state == words.going:
-        why, step = going(q, words, job)
+        stands = going(q, words, job)
     elif row.state == words.done:
-        why, step = f"it is at the destination, verified by {row.verified_by or 'size and checksum'}", ""
+        stands = Hindrance(f"it is at the destination, verified by {row.verified_by or 'size and checksum'}", "")
     else:
         why = f"{row.error_class}: {row.reason}" if row.error_class else row.reason or "no reason was kept"
         missing = " --missing" if row.state == "Missing" else ""
         again = f"{words.requeue} --requeue{missing} {shlex.quote(names.shown(row.name))}"
-        step = f"{words.advice(row.error_class or 'other')}; then: {again}"
-    return Trace(names.shown(row.name), words.pipeline, "file", row.state, why, step, facts, journal(q, "file", row.id))
+        page = troubles.MISSING if row.error_class == "missing" else troubles.BAD
+        stands = Hindrance(why, f"{words.advice(row.error_class or 'other')}; then: {again}", page)
+    subject, history = names.shown(row.name), journal(q, "file", row.id)
+    return Trace(subject, words.pipeline, "file", row.state, stands.said, stands.step, facts, history, stands.see)
 
 
 def journal(q: Question, kind: str, item: int) -> list[Entry]:
@@ -121,10 +128,9 @@ def journal(q: Question, kind: str, item: int) -> list[Entry]:
     return [Entry(row.at, row.from_state, row.to_state, row.by, row.why) for row in rows]
 
 
-def waiting(q: Question, words: Words, listed: Row[Any], reason: str | None = None) -> tuple[str, str]:
-    """Why a list waits, and what to do: held, no server, backing off, or only its turn."""
+def waiting(q: Question, words: Words, listed: Row[Any], reason: str | None = None) -> Hindrance:
+    """Why a list waits, and what to do: held, no server, in somebody's hands, backing off, no room, or only its turn."""
     submitter = f"{words.pipeline}-{words.submitter}"
-    away = sightings.read(q.connection, words.pipeline, "server/")
     said = [f"it waits in the list {listed.name}"]
     step = f"nothing: the next pass of {submitter} takes it"
     if listed.waits_for:
@@ -134,44 +140,82 @@ def waiting(q: Question, words: Words, listed: Row[Any], reason: str | None = No
     if listed.next_try and listed.next_try > q.at:
         said.append(f"next try {clock.local(listed.next_try)}")
         step = f"nothing: {submitter} tries it again then"
-    if away and all(f"server/{server.name}" in away for server in q.settings.fts.servers if server.weight > 0):
-        said.append("every server is away: " + servers_away(away))
-        step = f"bring a server back; {submitter} asks again at each pass"
-    return held(q, words.pipeline, words.submitter, said, step)
+    elif no_room := words.no_room(q, listed):
+        said.append(no_room)
+        step = f"nothing: {submitter} takes it when there is room"
+    wanted = {server.name for server in q.settings.fts.servers if server.weight > 0}
+    return kept(q, words, words.submitter, said, step, wanted, listed.id)
 
 
-def going(q: Question, words: Words, job: Row[Any] | None) -> tuple[str, str]:
+def going(q: Question, words: Words, job: Row[Any] | None) -> Hindrance:
     """Where a file under way is, and what it waits for."""
     if job is None:
-        return "it is booked as under way and no job is booked with it", "dm-check"
+        return Hindrance("it is booked as under way and no job is booked with it", "dm-check")
     poller = f"{words.pipeline}-{words.poller}"
-    away = sightings.read(q.connection, words.pipeline, f"server/{job.server}")
+    see = ""
     if job.state == "intent":
         said = [f"its job for {job.server} is written down, not confirmed: {job.reason or 'the answer has not come yet'}"]
         step = f"nothing: the same job is sent to {job.server} again at the next pass"
     else:
-        asked = f"last asked {clock.age((q.at - job.polled).total_seconds())} ago" if job.polled else "not asked yet"
+        asked = f"last asked {_ago(q, job.polled)}" if job.polled else "not asked yet"
         said = [f"it is in the job {job.job} at {job.server}: {job.fts_state or 'submitted'}, {asked}"]
         step = f"nothing: {poller} asks {job.server} at its next pass"
-    if away:
-        said.append(servers_away(away))
+        if (hours := (q.at - job.since).total_seconds() / 3600) > q.settings.train_ok.stuck_hours:
+            said.insert(0, f"it has not moved for {clock.age(hours * 3600)}")
+            step = f"ask the operators of {job.server} about that job; {words.pipeline}-cancel {job.job} takes it back"
+            see = troubles.STUCK
+    found = kept(q, words, words.poller, said, step, {job.server}, job.list_id, see)
+    if job.state == "intent" and found.see == see:  # perhaps it was the submitter that could not send it
+        found = kept(q, words, words.submitter, said, step, {job.server}, job.list_id, see)
+    if found.see == troubles.SERVER_AWAY:
         step = f"bring {job.server} back, or, when it never comes back: {words.pipeline}-cancel --abandon {job.server}"
-    return held(q, words.pipeline, words.poller, said, step)
+        found = replace(found, step=step)
+    return found
 
 
-def servers_away(away: dict[str, Any]) -> str:
-    """`fts1 is away since 02:10: why`."""
-    return "; ".join(f"{name.partition('/')[2]} is away since {clock.local(since)}: {why}" for name, (since, why) in away.items())
+def _ago(q: Question, then: datetime) -> str:
+    seconds = (q.at - then).total_seconds()
+    return f"{clock.age(seconds)} ago" if seconds >= 0 else "at a time that is still to come"
 
 
-def held(q: Question, pipeline: str, component: str, said: list[str], step: str) -> tuple[str, str]:
-    """Adds the holds that keep the component from it: they come before every other reason."""
-    found = [hold for hold in holds.open_holds(q.connection, q.settings, q.at) if hold.covers(pipeline, component)]
-    strongest = max(found, key=lambda hold: holds.RANK[hold.state], default=None)
-    if strongest is None:
-        return "; ".join(said), step
-    end = "wait for its end, or change the calendar" if strongest.kind == holds.CALENDAR else f"dm-command run {strongest.scope}"
-    return "; ".join([f"{pipeline}-{component} is held: {strongest.sentence()}", *said]), end
+def kept(
+    q: Question,
+    words: Words,
+    component: str,
+    said: list[str],
+    step: str,
+    wanted: set[str] | None = None,
+    list_id: int | None = None,
+    see: str = "",
+) -> Hindrance:
+    """Puts what keeps the component from it before what is said: holds first, then the machine, servers, leases, its passes."""
+    found = list(hindrances.of_component(q.connection, q.settings, q.at, words.pipeline, component))
+    own = [one for one in found if one.see in OF_PASSES]
+    rest = [one for one in found if one.see not in OF_PASSES]
+    away = list(hindrances.servers(q.connection, words.pipeline, wanted or set()))
+    claims = [_claimed(q, list_id)] if list_id is not None else []
+    order = [*rest, *away, *(one for one in claims if one is not None), *([] if away else own)]
+    if not order:
+        return Hindrance("; ".join(said), step, see)
+    return Hindrance("; ".join([*(one.said for one in order), *said]), order[0].step, order[0].see)
+
+
+def _claimed(q: Question, list_id: int) -> Hindrance | None:
+    """Who holds the list now, when its holder lives or may live."""
+    from dmtools.control import claims
+
+    for claim in claims.all_of(q.connection, q.at):
+        if claim.resource == f"list/{list_id}" and claim.holder in (claims.ALIVE, claims.UNKNOWN):
+            return _in_hands(claim, claim.holder == claims.ALIVE)
+    return None
+
+
+def _in_hands(claim: Claim, lives: bool) -> Hindrance:
+    if lives:
+        return Hindrance(f"{claim.who()} works on it now", "wait: the pass lets it go at its end; dm-leases shows how long")
+    end = clock.local(claim.expires)
+    said = f"{claim.who()} holds it until {end}; whether that process lives can't be seen from here"
+    return Hindrance(said, f"wait until {end}; when {claim.host} is dead: dm-leases --host {claim.host}", troubles.DEAD_HOST)
 
 
 # ---- lists and jobs ---------------------------------------------------------------------------------------------------
@@ -195,12 +239,13 @@ def of_list(q: Question, words: Words, row: Row[Any]) -> Trace:
         "places": [folder for folder in FOLDERS if (root / folder / row.name).exists()],
     }
     if row.state == "DOING":
-        why, step = going(q, words, jobs[-1] if jobs else None)
+        stands = going(q, words, jobs[-1] if jobs else None)
     elif row.state in ("cut", "TODO"):
-        why, step = waiting(q, words, row)
+        stands = waiting(q, words, row)
     else:
-        why, step = f"{row.files} files: " + ", ".join(f"{n} {state}" for state, n in counted.items()), ""
-    return Trace(row.name, words.pipeline, "list", row.state, why, step, facts, [e for job in jobs for e in attempts(job)])
+        stands = Hindrance(f"{row.files} files: " + ", ".join(f"{n} {state}" for state, n in counted.items()), "")
+    history = [e for job in jobs for e in attempts(job)]
+    return Trace(row.name, words.pipeline, "list", row.state, stands.said, stands.step, facts, history, stands.see)
 
 
 def of_job(q: Question, words: Words, row: Row[Any]) -> Trace:
@@ -218,10 +263,11 @@ def of_job(q: Question, words: Words, row: Row[Any]) -> Trace:
         "fts_state": row.fts_state,
     }
     if row.closed is not None:
-        why, step = f"it ended as {row.fts_state or row.state}{': ' + row.reason if row.reason else ''}", ""
+        stands = Hindrance(f"it ended as {row.fts_state or row.state}{': ' + row.reason if row.reason else ''}", "")
     else:
-        why, step = going(q, words, row)
-    return Trace(row.job, words.pipeline, "job", row.state, why, step, facts, list(attempts(row)))
+        stands = going(q, words, row)
+    history = list(attempts(row))
+    return Trace(row.job, words.pipeline, "job", row.state, stands.said, stands.step, facts, history, stands.see)
 
 
 def attempts(job: Row[Any]) -> Iterator[Entry]:

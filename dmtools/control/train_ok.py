@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,11 +16,10 @@ from sqlalchemy import exc
 from dmtools import clock
 from dmtools.command.report import one_line
 from dmtools.command.run import Refused
-from dmtools.control import probes
+from dmtools.control import hindrances, probes, troubles
 from dmtools.control.entry import Figure, Pipeline
 from dmtools.control.probes import CRITICAL, OK, UNKNOWN, WARNING, Look
 from dmtools.ledger import Ledger, open_ledger
-from dmtools.ledger.engine import sqlite_path
 from dmtools.settings import Settings
 
 CODES = {OK: 0, WARNING: 1, CRITICAL: 2, UNKNOWN: 3}
@@ -64,6 +62,12 @@ class Judged:
         least, most = (0, 100) if one.unit == "%" else (0, "")
         return str(Performance(self.label, number(one.value), one.unit, one.warning, one.critical, least, most))
 
+    @property
+    def page(self) -> str:
+        """The page that helps, when it is not well."""
+        title = self.figure.see or troubles.OF_FIGURES.get(self.figure.family, "")
+        return troubles.page(title) if title and self.state != OK else ""
+
     def record(self) -> dict[str, Any]:
         """For --json."""
         one = self.figure
@@ -77,6 +81,7 @@ class Judged:
             "critical": one.critical or None,
             "state": self.state,
             "text": one.said,
+            "see": self.page,
         }
 
 
@@ -138,7 +143,7 @@ class Outcome:
         said = [one for one in self.figures if one.figure.warning or one.figure.critical or one.figure.state]
         good = [one for one in said if one.state == OK]
         for one in (*bad, *good):
-            yield f"{one.state}: {plain(one.figure.said)}"
+            yield f"{one.state}: {plain(one.figure.said)}" + (f" ({one.page})" if one.page else "")
 
     def record(self) -> dict[str, Any]:
         """For --json."""
@@ -240,29 +245,10 @@ def _asked(what: str, probe: Callable[[], Iterable[Figure]]) -> list[Figure]:
 def _lag(settings: Settings, ledger: Ledger, asked: float, wanted: Wanted) -> Figure:
     """How long the database took to answer, and to give its write lock, without which no pass can work."""
     limits = settings.train_ok
-    waited, locked = (
-        (0.0, "") if wanted.dry_run else _write_lock(settings, min(limits.lag_warning_seconds, limits.deadline_seconds / 2))
-    )
+    patience = min(limits.lag_warning_seconds, limits.deadline_seconds / 2)
+    waited, locked = (0.0, "") if wanted.dry_run else hindrances.write_lock(settings, patience)
     said = f"the database answered within {asked + waited:.2f} s"
     if locked:
         said = f"the database {ledger.shown} has been locked by another command for {waited:.1f} s or more: {locked}"
     ranges = (probes.over(limits.lag_warning_seconds), probes.over(limits.lag_critical_seconds))
     return Figure("database_lag", {}, asked + waited, said, "s", *ranges, state=WARNING if locked else "")
-
-
-def _write_lock(settings: Settings, seconds: float) -> tuple[float, str]:
-    """(seconds waited, why it was not given) for sqlite's one write lock, which is given back at once."""
-    path = sqlite_path(settings)
-    if path is None:
-        return 0.0, ""
-    begun, why = time.monotonic(), ""
-    try:
-        raw = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", timeout=seconds, isolation_level=None, uri=True)
-        try:
-            raw.execute("BEGIN IMMEDIATE")
-            raw.execute("ROLLBACK")
-        finally:
-            raw.close()
-    except sqlite3.OperationalError as problem:
-        why = str(problem) if "locked" in str(problem) else ""  # who may only read can't ask for it
-    return time.monotonic() - begun, why

@@ -104,9 +104,13 @@ class Ledger:
             (
                 r"locked|Lock wait|Deadlock",
                 "is locked by another command",
-                "the next pass tries again; dm-leases shows who works",
+                "the next pass tries again; dm-leases shows who works; if it stays: docs/troubles.md, The database is locked",
             ),
-            (r"full|No space|ENOSPC", "has no room on its disk", "make room; nothing was lost, the next pass goes on"),
+            (
+                r"full|No space|ENOSPC",
+                "has no room on its disk",
+                "make room, nothing was lost, the next pass goes on: docs/troubles.md, The disk is full",
+            ),
             (
                 r"no such table|no such column|doesn't exist|Unknown column",
                 "lacks a table or column",

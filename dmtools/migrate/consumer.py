@@ -264,7 +264,7 @@ def tell_away(this: Pass, servers: Servers) -> None:
             next="renew the proxy or token",
             failed=False,
         )
-    sightings.servers(this.ledger, this.report.pipeline, servers.up, {**servers.away, **servers.refused})
+    sightings.servers(this.ledger, this.report.pipeline, servers.up, servers.away, servers.refused)
 
 
 def _dry(this: Pass, home: Home, most: int) -> None:

@@ -15,8 +15,9 @@ from sqlalchemy.engine import Row
 from dmtools import clock, names
 from dmtools.control import traces
 from dmtools.control.entry import Entry, Match, Question, Trace
+from dmtools.control.hindrances import Hindrance
 from dmtools.ledger import tables
-from dmtools.migrate import masters
+from dmtools.migrate import masters, pressure
 from dmtools.migrate.masters import MasterRefused
 from dmtools.migrate.rules import Rules
 from dmtools.migrate.states import DOING, LISTED, OKAY, TODO
@@ -32,7 +33,12 @@ def advice(error_class: str) -> str:
     return CLASSES[error_class if error_class in CLASSES else "other"].advice
 
 
-WORDS = traces.Words("migrate", TODO, DOING, OKAY, "consumer", "monitor", "migrate-triage", advice)
+def no_room(q: Question, listed: Row[Any]) -> str:
+    """Why a list that is due may not go yet: all jobs are open that may be, or its rule's window, jobs or bytes."""
+    return pressure.why_not(q, listed.name)
+
+
+WORDS = traces.Words("migrate", TODO, DOING, OKAY, "consumer", "monitor", "migrate-triage", advice, no_room)
 
 
 def trace(q: Question) -> Iterator[Trace]:
@@ -136,21 +142,22 @@ def _master(q: Question) -> Iterator[Trace]:
     keys = [names.key(text) for text in traces.spellings(q.text.rpartition("/")[2])]
     for row in q.connection.execute(select(tables.master).where(M.home == _home(q), M.name_key.in_(keys))):
         facts = {"lfns": row.lfns, "cut": row.cut, "bytes": row.read_bytes, "since": clock.iso(row.since)}
-        why, step = _why_master(q, row)
-        yield Trace(names.shown(row.name), "migrate", "master list", row.state, why, step, facts, [_since(row)])
+        stands = _why_master(q, row)
+        said = (stands.said, stands.step, facts, [_since(row)], stands.see)
+        yield Trace(names.shown(row.name), "migrate", "master list", row.state, *said)
 
 
 def _since(row: Row[Any]) -> Entry:
     return Entry(row.since, None, row.state, "migrate-producer", f"{row.cut} of {row.lfns} LFNs are cut")
 
 
-def _why_master(q: Question, row: Row[Any]) -> tuple[str, str]:
+def _why_master(q: Question, row: Row[Any]) -> Hindrance:
     if row.state == "refused":
-        return f"it {row.reason}", "put it right, or move it away"
+        return Hindrance(f"it {row.reason}", "put it right, or move it away", "A master list is refused")
     if row.cut >= row.lfns:
-        return "all its LFNs are cut into list files", ""
+        return Hindrance("all its LFNs are cut into list files", "")
     said = [f"{row.lfns - row.cut} of its {row.lfns} LFNs are not cut yet"]
-    return traces.held(q, "migrate", "producer", said, "nothing: the next pass of migrate-producer goes on")
+    return traces.kept(q, WORDS, "producer", said, "nothing: the next pass of migrate-producer goes on")
 
 
 def _without_row(q: Question, wanted: set[str]) -> Iterator[Trace]:
@@ -206,18 +213,14 @@ def _listed(q: Question, path: Path, offset: int, raw: bytes) -> Trace:
         name = listed.name if listed is not None else "?"
         said = f"the line was read into the list {name} and left out there: it names a file that another list has, or no file"
         return Trace(subject, "migrate", "file", "left out", said, f"look at: dm-trace {name}", facts)
-    why, step = (
-        _why_master(q, row)
-        if row is not None
-        else traces.held(
-            q,
-            "migrate",
-            "producer",
-            ["it stands in a master list that no pass has read yet"],
-            "nothing: migrate-producer takes it",
-        )
+    if row is not None:
+        stands = _why_master(q, row)
+    else:
+        unread = ["it stands in a master list that no pass has read yet"]
+        stands = traces.kept(q, WORDS, "producer", unread, "nothing: migrate-producer takes it")
+    return Trace(
+        subject, "migrate", "file", LISTED, f"in the master list {path.name}: {stands.said}", stands.step, facts, see=stands.see
     )
-    return Trace(subject, "migrate", "file", LISTED, f"in the master list {path.name}: {why}", step, facts)
 
 
 def _in_lists(q: Question, name: str) -> Trace | None:
@@ -237,17 +240,18 @@ def _in_lists(q: Question, name: str) -> Trace | None:
         if any(b"\n" + pair in data for pair in pairs):
             key = names.key(names.encode(path.name.encode("utf-8", "surrogateescape")))
             listed = q.connection.execute(select(tables.filelist).where(F.home == _home(q), F.name_key == key)).first()
-            said = (f"it waits in the list {path.name}", "nothing: the next pass of migrate-consumer takes it")
-            why, step = (
-                traces.waiting(q, WORDS, listed)
-                if listed is not None
-                else traces.held(q, "migrate", "consumer", [said[0]], said[1])
-            )
-            return Trace(names.shown(name), "migrate", "file", TODO, why, step, {"list": path.name})
+            if listed is not None:
+                stands = traces.waiting(q, WORDS, listed)
+            else:
+                step = "nothing: the next pass of migrate-consumer takes it"
+                stands = traces.kept(q, WORDS, "consumer", [f"it waits in the list {path.name}"], step)
+            facts = {"list": path.name}
+            return Trace(names.shown(name), "migrate", "file", TODO, stands.said, stands.step, facts, see=stands.see)
     return None
 
 
 def _in_list(q: Question, subject: str, listed: Row[Any], facts: dict[str, Any]) -> Trace:
-    why, step = traces.waiting(q, WORDS, listed)
+    stands = traces.waiting(q, WORDS, listed)
     history = [Entry(listed.since, None, TODO, "migrate-producer", f"cut into the list {listed.name}")]
-    return Trace(subject, "migrate", "file", TODO, why, step, {**facts, "list": listed.name}, history)
+    facts = {**facts, "list": listed.name}
+    return Trace(subject, "migrate", "file", TODO, stands.said, stands.step, facts, history, stands.see)

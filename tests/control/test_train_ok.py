@@ -74,7 +74,7 @@ def test_all_is_well_and_then_freshness_is_the_alarm(ran: Path) -> None:
     late = ok(ran, later=5 * H)
     assert late.code == 1
     assert late.out.startswith("TRAINOK WARNING - migrate-producer: last success 5 h ago; migrate-consumer: ")
-    assert "\nWARNING: migrate-monitor: last success 5 h ago\n" in late.out
+    assert "\nWARNING: migrate-monitor: last success 5 h ago (docs/troubles.md, A component is late)\n" in late.out
     assert ok(ran, later=13 * H).code == 2
 
 

@@ -1,0 +1,41 @@
+"""The sections of docs/troubles.md by their titles: what the tools say of a trouble leads to the page that helps."""
+
+from __future__ import annotations
+
+SERVER_AWAY = "A server is away"
+CREDENTIALS = "The proxy is expired"
+DISK_FULL = "The disk is full"
+LOCKED = "The database is locked"
+MISSING = "Files are missing at the source"
+STUCK = "A copy stands still"
+HALTED = "A halt is forgotten"
+HANGS = "A lock is left, or a pass hangs"
+DEAD_HOST = "A host died in the middle of its work"
+KILLED = "A pass was killed"
+LATE = "A component is late"
+CLOCK = "A clock was set back"
+BAD = "Files are Bad"
+
+OF_FIGURES = {
+    "server_away": SERVER_AWAY,
+    "servers_away": SERVER_AWAY,
+    "credentials": CREDENTIALS,
+    "credentials_refused": CREDENTIALS,
+    "proxy_life": CREDENTIALS,
+    "free_space": DISK_FULL,
+    "free_inodes": DISK_FULL,
+    "database_lag": LOCKED,
+    "bad": BAD,
+    "stuck": STUCK,
+    "hold_age": HALTED,
+    "hold_past": HALTED,
+    "leases_overdue": DEAD_HOST,
+    "last_success_age": LATE,
+    "errors_in_row": LATE,
+    "oldest_age": LATE,
+}
+
+
+def page(title: str) -> str:
+    """Where to read on."""
+    return f"docs/troubles.md, {title}"
