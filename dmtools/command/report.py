@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from dmtools import clock
+
+EXAMPLES = 20  # of one kind of trouble; a storage that is away gives thousands
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,20 @@ class Report:
     errors: list[Problem] = field(default_factory=list)
     state: str = ""
     stopped: bool = False  # by a signal: neither a success nor an error
+    _told: set[Problem] = field(default_factory=set)
 
     def moved(self, before: str, after: str, n: int = 1) -> None:
         """Counts n items that went from one state to another."""
         if n:
             self.counts[f"{before}>{after}"] += n
 
-    def problem(self, what: str, subject: str, *, why: str, left: str, next: str, failed: bool = True) -> None:
+    def problem(self, what: str, subject: str, *, why: str, left: str, next: str, failed: bool = True) -> Problem:
         """Keeps a problem; the same one twice is told once."""
         found = Problem(what, subject, why, left, next, failed)
-        if found not in self.errors:
+        if found not in self._told:
+            self._told.add(found)
             self.errors.append(found)
+        return found
 
     def settle(self) -> None:
         """Decides the state when the pass has not set one: partial, done or idle."""
@@ -67,6 +73,17 @@ class Report:
     def some_failed(self) -> bool:
         """Did items of it fail?"""
         return any(error.failed for error in self.errors)
+
+    def lines(self, command: str, examples: int = EXAMPLES) -> Iterator[str]:
+        """The problems for a console or a cron mail: of each kind so many, then how many more there are."""
+        seen: Counter[str] = Counter()
+        for error in self.errors:
+            seen[error.what] += 1
+            if seen[error.what] <= examples:
+                yield f"{command}: {error.sentence(command)}"
+        for what, n in seen.items():
+            if n > examples:
+                yield f"{command}: {what}: {n - examples} more, each in HOME/log and in the answer of --json"
 
     def record(self) -> dict[str, Any]:
         """The JSON object of contract section 2."""

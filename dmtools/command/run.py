@@ -33,11 +33,11 @@ class Refused(Exception):
 
 
 class Unavailable(Exception):
-    """The command could not run now (exit 75). Nothing was changed; `next_step` says what to do."""
+    """The command could not run now (exit 75). `left` says what was left as it was, `next_step` what to do."""
 
-    def __init__(self, what: str, subject: str, why: str, next_step: str) -> None:
+    def __init__(self, what: str, subject: str, why: str, next_step: str, left: str = "nothing was changed") -> None:
         super().__init__(why)
-        self.what, self.subject, self.why, self.next_step = what, subject, why, next_step
+        self.what, self.subject, self.why, self.next_step, self.left = what, subject, why, next_step, left
 
 
 class Stopped(BaseException):
@@ -92,6 +92,9 @@ class Context:
         """A line in HOME/log, and on stderr with -v."""
         if self.verbose:
             click.echo(text, err=True)
+        self._keep(text)
+
+    def _keep(self, text: str) -> None:
         if self.dry_run or self._settings is None:
             return
         if self._log is None:
@@ -110,9 +113,8 @@ class Context:
             click.echo(text)
 
     def problem(self, what: str, subject: str, *, why: str, left: str, next: str, failed: bool = True) -> None:
-        """Keeps a problem for the report and logs it."""
-        self.report.problem(what, subject, why=why, left=left, next=next, failed=failed)
-        self.log(self.report.errors[-1].sentence())
+        """Keeps a problem for the report, which tells it at the end, and logs it."""
+        self._keep(self.report.problem(what, subject, why=why, left=left, next=next, failed=failed).sentence())
 
     def close(self) -> None:
         """Hands back what is held, last first."""
@@ -253,7 +255,7 @@ def tell(context: Context, problem: BaseException) -> int:
         report.state = "failed"
         return USAGE
     if isinstance(problem, Unavailable):
-        report.problem(problem.what, problem.subject, why=problem.why, left=left, next=problem.next_step)
+        report.problem(problem.what, problem.subject, why=problem.why, left=problem.left, next=problem.next_step)
         report.state = "unavailable"
         return UNAVAILABLE
     return _tell_rare(context, problem)
@@ -306,8 +308,8 @@ def _print(context: Context) -> None:
         print_json(context.answer if answers and context.answer is not None else report.record())
     elif context.answer is None and not context.quiet and (context.verbose or sys.stdout.isatty() or context.dry_run):
         click.echo(f"{context.name}: dry run, nothing was changed" if context.dry_run else report.summary())
-    for error in report.errors:
-        click.echo(f"{context.name}: {error.sentence(context.name)}", err=True)
+    for line in report.lines(context.name):
+        click.echo(line, err=True)
     sys.stdout.flush()
 
 

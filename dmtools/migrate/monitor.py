@@ -42,6 +42,7 @@ def _watch(this: Pass, home: Home) -> None:
             ", ".join(sorted(wanted)),
             "none of those that hold our jobs can be asked",
             "the next pass asks again",
+            left="their jobs and lists stay as they are",
         )
     resume.resume(this, home.folders, servers, STATES, home.rules.by_match, home.id)
     # rule 2, FINISHED: Okay. rule 3, FINISHEDDIRTY: good ones Okay, missing ones Bad, the rest D-lists in TODO.

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, or_, select, update
 
 from dmtools import clock
-from dmtools.control import sightings
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
 from dmtools.ledger.engine import Stale
@@ -42,7 +41,6 @@ def poll(this: Pass, folders: Folders, servers: Servers, states: States, patienc
                 found = server.statuses([job.job for job in jobs])
             except (Away, CredentialsRefused) as problem:
                 _tell_silent(this, server, str(problem))
-                sightings.servers(this.ledger, states.pipeline, (), {server.name: str(problem)})
                 break
             _take(this, folders, server, jobs, found, states, patience)
 
@@ -113,6 +111,7 @@ def _settle(this: Pass, folders: Folders, ended: Sequence[tuple[AnyRow, JobStatu
                 for row in connection.execute(query.where(T.job_id.in_(part), T.state == "DOING").order_by(T.id)):
                     files[row.job_id].append(row)
             rows = lists.by_ids(connection, [job.list_id for job, _ in mine])
+        mine = [(job, status) for job, status in mine if job.list_id in rows]  # dm-check tells of a list whose row is lost
         cases = [(status, files[job.id]) for job, status in mine]
         verdicts = verdict.judge_jobs(cases, this.settings, patience)
         found = []

@@ -215,6 +215,26 @@ def test_the_same_problem_is_told_once() -> None:
     assert found.state == "partial"
 
 
+def test_ten_thousand_files_in_trouble_make_a_short_mail() -> None:
+    told = report.Report("migrate", "consumer", "1")
+    for n in range(10_000):
+        told.problem("missing at the source", f"/f{n}", why="gone", left="kept", next="look")
+    told.problem("FTS server away", "fts1", why="refused", left="kept", next="wait")
+    lines = list(told.lines("migrate-consumer"))
+    assert len(lines) == report.EXAMPLES + 2
+    assert lines[-1] == "migrate-consumer: missing at the source: 9980 more, each in HOME/log and in the answer of --json"
+    assert any("FTS server away" in line for line in lines)
+    assert len(told.record()["errors"]) == 10_001
+
+
+def test_verbose_tells_a_problem_once(home: Path) -> None:
+    (home / "migrate/TODO/list.txt").write_text("file:///a  file:///b\n")
+    found = run("migrate-consumer", "-v", home=home).gave(75)
+    away = [line for line in found.err.splitlines() if "fts1" in line and "FTS server away" in line]
+    assert len(away) == 1, found.err
+    assert "FTS server away" in next((home / "log").glob("migrate-consumer-*")).read_text()
+
+
 def test_the_installed_commands_are_all_in_bin() -> None:
     assert {path.name for path in (ROOT / "bin").iterdir()} >= set(MINE)
     assert all(os.access(ROOT / "bin" / name, os.X_OK) for name in MINE)
