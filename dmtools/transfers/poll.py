@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, or_, select, update
 
 from dmtools import clock
+from dmtools.control import sightings
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
 from dmtools.ledger.engine import Stale
@@ -41,6 +42,7 @@ def poll(this: Pass, folders: Folders, servers: Servers, states: States, patienc
                 found = server.statuses([job.job for job in jobs])
             except (Away, CredentialsRefused) as problem:
                 _tell_silent(this, server, str(problem))
+                sightings.servers(this.ledger, states.pipeline, (), {server.name: str(problem)})
                 break
             _take(this, folders, server, jobs, found, states, patience)
 
