@@ -37,9 +37,9 @@ class Sending:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
-        """When the pass ends in trouble, what was not begun is left to the next one; what was begun is awaited and booked."""
+        """When the pass is halted or in trouble, what was not begun is left to the next; what was begun is awaited and booked."""
         try:
-            if kind is not None:
+            if kind is not None or self._this.report.state == "halted":
                 self._out = [future for future in self._out if not future.cancel()]
             self._collect([], ())
         finally:
