@@ -16,7 +16,7 @@ from dmtools.control import hindrances, troubles
 from dmtools.control.claims import Claim
 from dmtools.control.entry import Entry, Match, Question, Trace
 from dmtools.control.hindrances import Hindrance
-from dmtools.ledger import tables
+from dmtools.ledger import pruning, tables
 
 T, F, J = tables.transfer.c, tables.filelist.c, tables.ftsjob.c
 OF_PASSES = (troubles.KILLED, troubles.HANGS, troubles.LATE)
@@ -122,10 +122,15 @@ def of_file(q: Question, words: Words, row: Row[Any]) -> Trace:
 
 
 def journal(q: Question, kind: str, item: int) -> list[Entry]:
-    """What the journal says of one item, in order."""
+    """What the journal says of one item, in order; where its beginning was pruned, that comes first."""
     j = tables.journal.c
     rows = q.connection.execute(select(tables.journal).where(j.kind == kind, j.item == item).order_by(j.at, j.id))
-    return [Entry(row.at, row.from_state, row.to_state, row.by, row.why) for row in rows]
+    found = [Entry(row.at, row.from_state, row.to_state, row.by, row.why) for row in rows]
+    if not found or found[0].start is not None:
+        pruned = pruning.pruned_before(q.connection)
+        said = "what the journal said of it before that was pruned; its row and its lists are still there"
+        found[:0] = [Entry(pruned, None, None, "dm-db prune", said)] if pruned else []
+    return found
 
 
 def waiting(q: Question, words: Words, listed: Row[Any], reason: str | None = None) -> Hindrance:

@@ -1,13 +1,12 @@
-"""Makes and upgrades the tables (alembic), keeps the installation's id, prunes what is old."""
+"""Makes and upgrades the tables (alembic), keeps the installation's id, says what is there."""
 
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, inspect, select, text
+from sqlalchemy import Connection, func, insert, inspect, select, text
 
 from dmtools import clock
 from dmtools.ledger import tables
@@ -80,40 +79,6 @@ def _compare(ledger: Ledger, connection: Connection) -> None:
 def installation_id(connection: Connection) -> str:
     """The id of this database: part of every submission's key."""
     return str(connection.execute(select(tables.installation.c.uuid)).scalar_one())
-
-
-def prune(ledger: Ledger, before: datetime, chunk: int = 10000, *, dry_run: bool = False) -> dict[str, int]:
-    """Deletes journal rows, rates and ended holds older than the instant, a chunk a transaction. Gives how many of each.
-
-    A dry run counts them and deletes nothing.
-    """
-    old = {
-        "journal": (tables.journal, tables.journal.c.at < before),
-        "flow": (tables.flow, tables.flow.c.bucket < before),
-        "hold": (tables.hold, tables.hold.c.cleared_at < before),
-    }
-    if dry_run:
-        with ledger.read() as connection:
-            count = {name: select(func.count()).select_from(table).where(where) for name, (table, where) in old.items()}
-            return {name: int(connection.execute(query).scalar_one()) for name, query in count.items()}
-    gone = {"journal": 0}
-    while True:
-        done = ledger.transact(lambda c: _prune_chunk(c, before, chunk))
-        gone["journal"] += done
-        if done < chunk:
-            break
-    for name in ("flow", "hold"):
-        table, where = old[name]
-        gone[name] = ledger.transact(lambda c, t=table, w=where: c.execute(delete(t).where(w)).rowcount)  # type: ignore[misc]
-    return gone
-
-
-def _prune_chunk(connection: Connection, before: datetime, chunk: int) -> int:
-    oldest = select(tables.journal.c.id).where(tables.journal.c.at < before).order_by(tables.journal.c.at).limit(chunk)
-    ids = list(connection.execute(oldest).scalars())
-    if ids:
-        connection.execute(delete(tables.journal).where(tables.journal.c.id.in_(ids)))
-    return len(ids)
 
 
 def row_counts(ledger: Ledger) -> dict[str, int]:

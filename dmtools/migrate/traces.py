@@ -107,7 +107,7 @@ def _from_the_start(q: Question, one: Trace) -> Trace:
     while row is not None and row.parent_id is not None:
         row = q.connection.execute(select(F.name, F.parent_id, F.master_id).where(F.id == row.parent_id)).first()
     found = re.search(r"-(\d{8}T\d{6}\.\d{6})Z-", row.name) if row is not None and row.master_id is not None else None
-    if row is not None and found and one.history and one.history[0].start is None:
+    if row is not None and found and one.history and one.history[0].start is None and one.history[0].end:
         master = q.connection.execute(select(M.name).where(M.id == row.master_id)).scalar()
         at = datetime.strptime(found[1] + "+0000", "%Y%m%dT%H%M%S.%f%z")
         cut = Entry(at, LISTED, TODO, "migrate-producer", f"cut from {names.shown(str(master))} into the list {row.name}")

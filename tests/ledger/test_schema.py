@@ -7,13 +7,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, inspect, select
+from sqlalchemy import inspect, select
 
-from dmtools import clock
 from dmtools.ledger import Ledger, LedgerUnavailable, schema, tables
 from dmtools.ledger.backup import BackupRefused, backup
 from tests.ledger.conftest import settings_for
@@ -131,23 +129,6 @@ def test_a_table_with_other_columns_is_told(ledger: Ledger) -> None:
         connection.exec_driver_sql("CREATE TABLE hold (id INTEGER PRIMARY KEY)")
     with pytest.raises(LedgerUnavailable, match=r"table hold .* lacks .*reason"):
         schema.upgrade(ledger)
-
-
-def test_prune_deletes_what_is_old_a_chunk_at_a_time(ledger: Ledger) -> None:
-    now = clock.now()
-    row = {"pipeline": "test", "kind": "file", "item": 1, "by": "me"}
-    with ledger.write() as connection:
-        connection.execute(insert(tables.journal), [{**row, "at": now - timedelta(days=n)} for n in range(20)])
-        connection.execute(
-            insert(tables.flow),
-            [{"pipeline": "t", "state": "s", "bucket": now - timedelta(days=n), "n": 1, "bytes": 1} for n in (1, 9)],
-        )
-    before = now - timedelta(days=4, hours=12)
-    assert schema.prune(ledger, before, chunk=4, dry_run=True) == {"journal": 15, "flow": 1, "hold": 0}
-    assert schema.prune(ledger, before, chunk=4) == {"journal": 15, "flow": 1, "hold": 0}
-    with ledger.read() as connection:
-        assert connection.execute(select(func.min(tables.journal.c.at))).scalar_one() > before
-    assert schema.prune(ledger, before)["journal"] == 0
 
 
 def test_status_tells_kind_version_and_rows(ledger: Ledger) -> None:
