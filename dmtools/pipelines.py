@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 from difflib import get_close_matches
+from typing import Any
 
 from dmtools.command.run import Refused
 from dmtools.control.entry import Pipeline
 from dmtools.settings import Settings
+from dmtools.settings import load as load_settings
 
 OWN = {name: f"dmtools.{name}.register" for name in ("migrate", "daq", "lta", "dqm", "datalogger")}
 
@@ -81,6 +83,17 @@ def scope(text: str, settings: Settings) -> str:
     if part not in components:
         raise Refused(f"the pipeline {name} has no component {part!r}{near(part, components)}")
     return f"{name}/{part}"
+
+
+def names(options: dict[str, Any]) -> list[str]:
+    """The pipelines that are installed here, for the shell; `options` of the command line may name HOME or settings."""
+    return list(present(load_settings(options.get("config"), options.get("home")))[0])
+
+
+def scopes(options: dict[str, Any]) -> list[str]:
+    """The same, and their components."""
+    found = present(load_settings(options.get("config"), options.get("home")))[0]
+    return ["all", *found, *(f"{name}/{part}" for name, entry in found.items() for part in entry.component_names())]
 
 
 def near(word: str, known: object) -> str:

@@ -74,6 +74,7 @@ COMPONENTS = (
         ("mariadb-server-core", "mariadb-client-core"),
         _commands("mariadbd", "mariadb-install-db", "my_print_defaults"),
     ),
+    Component("man", "tests", "the manual pages render", ("man-db", "groff-base"), _commands("man", "groff")),
     Component("nagios", "tests", "a real nagios runs dm-train-ok", ("nagios4-core", "nagios4-common"), _commands("nagios4")),
     Component("root", "tests", "small full disks, servers under their own users", (), _may_mount),
     Component("strace", "tests", "kills and errors at each system call", ("strace",), _commands("strace")),

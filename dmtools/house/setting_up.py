@@ -35,7 +35,7 @@ cron:     not for cron: it is run by hand, and by dm-demo and dm-test
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; gives the exit code."""
-    options = _arguments(argv)
+    options = parser().parse_args(argv)
     talk = Talk(quiet=options.quiet, verbose=options.verbose)
     begun = time.monotonic()
     try:
@@ -60,11 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    found = argparse.ArgumentParser(
         prog="dm-setup", description=_HELP, epilog=_EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
+    add = found.add_argument
     add("--tests", action="store_true", help="what dm-test needs, too")
     add("--without", metavar="NAME,...", default="", help=f"leave out components of the tests: {', '.join(components.NAMES)}")
     add("--again", action="store_true", help="make .venv from nothing, whatever is there")
@@ -76,7 +77,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--config", metavar="FILE", help="taken as by every command; not used here")
     add("--home", metavar="DIR", help="taken as by every command; not used here")
     add("--version", action="version", version=f"dm-setup {__version__}")
-    return parser.parse_args(argv)
+    return found
 
 
 def _groups(tests: bool) -> tuple[str, ...]:

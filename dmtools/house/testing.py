@@ -52,7 +52,7 @@ CHECKS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; gives the exit code."""
-    options, rest = _arguments(argv)
+    options, rest = parser().parse_known_args(argv)
     try:
         without = components.parse_names(options.without)
     except components.UnknownComponent as problem:
@@ -86,15 +86,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return FAILED if failed else 0
 
 
-def _arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The options; what is not among them goes to pytest."""
+    found = argparse.ArgumentParser(
         prog="dm-test",
         description=_HELP,
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add = parser.add_argument
+    add = found.add_argument
     names = ", ".join(one.name for one in components.COMPONENTS if one.group != "build")
     add("--without", metavar="NAME,...", default="", help=f"leave out components of the machine and their tests: {names}")
     add(
@@ -108,7 +109,7 @@ def _arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str
     add("--config", metavar="FILE", help="taken as by every command; not used here")
     add("--home", metavar="DIR", help="taken as by every command; not used here")
     add("--version", action="version", version=f"dm-test {__version__}")
-    return parser.parse_known_args(argv)
+    return found
 
 
 def _left_out(options: argparse.Namespace, without: Sequence[str], rest: Sequence[str]) -> str:

@@ -37,7 +37,19 @@ def sync(root: Path) -> list[str]:
         if path.name not in wanted and MARK in _read(path)[:200]:
             path.unlink()
             touched.append(path.name)
+    if link_pages(root):
+        touched.append("man pages")
     return touched
+
+
+def link_pages(root: Path) -> bool:
+    """`.venv/share/man/man1`, where `man` looks for the pages of what is in `.venv/bin`. Was there anything to do?"""
+    link = root / ".venv/share/man/man1"
+    if os.path.lexists(link):
+        return False
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to("../../../docs/man")
+    return True
 
 
 def write(path: Path, body: str, mode: int) -> None:

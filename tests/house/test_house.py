@@ -148,7 +148,7 @@ def test_the_wheel_holds_commands_and_migrations(tmp_path: Path) -> None:
     uv = ROOT / ".venv/bin/uv"
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("bin", "cron", "dmtools", "pyproject.toml", "LICENSE", "README.md"):
+    for name in ("bin", "cron", "dmtools", "docs", "pyproject.toml", "LICENSE", "README.md"):
         if (ROOT / name).exists():
             subprocess.run(["cp", "-r", ROOT / name, source / name], check=True)
     env = environment()
@@ -157,6 +157,7 @@ def test_the_wheel_holds_commands_and_migrations(tmp_path: Path) -> None:
     inside = zipfile.ZipFile(wheel).namelist()
     assert {name.rpartition("/scripts/")[2] for name in inside if "/scripts/" in name} == set(COMMANDS)
     assert any(name.endswith("migrations/versions/0001_foundation.py") for name in inside)
+    assert {Path(name).stem for name in inside if "/share/man/man1/" in name} == set(COMMANDS)
     subprocess.run([uv, "venv", "-q", "--python", sys.executable, tmp_path / "venv"], check=True, env=env)
     subprocess.run([uv, "pip", "install", "-q", "--python", tmp_path / "venv/bin/python", wheel], check=True, env=env)
     place = tmp_path / "home"
