@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 _SAFE = "/!$&'()*+,;=:@-._~"
+_ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 
 
 class NameRefused(ValueError):
@@ -22,6 +24,16 @@ def encode(raw: bytes) -> str:
 def decode(text: str) -> bytes:
     """The reverse of `encode`."""
     return unquote_to_bytes(text)
+
+
+def normal(url: str) -> str:
+    """One spelling a URL (RFC 3986, 6.2.2): `%41` is `A`, `%2f` is `%2F`. What `encode` made stays as it is."""
+    return _ESCAPE.sub(_plain, url) if "%" in url else url
+
+
+def _plain(escape: re.Match[str]) -> str:
+    byte = chr(int(escape[1], 16))
+    return byte if byte.isascii() and (byte.isalnum() or byte in "-._~") else escape[0].upper()
 
 
 def shown(text: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dmtools import names
 from dmtools.migrate.masters import enough, is_lfn_line
+from dmtools import names
 from dmtools.migrate.rules import Rules
 from dmtools.settings import Rule
 from dmtools.spool.listfile import MAX_URL
@@ -62,7 +63,7 @@ def _quick(part: list[bytes], rule: Rule) -> bytes:
 
 
 def _base(url: str) -> bytes:
-    return url.removesuffix("/").encode("ascii")
+    return names.normal(url).removesuffix("/").encode("ascii")
 
 
 def _slow(start: int, part: list[bytes], length: int, rules: Rules) -> Iterator[Piece]:

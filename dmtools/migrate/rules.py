@@ -77,5 +77,6 @@ def _prefix(match: str) -> str:
     return names.encode(match.rstrip("/").encode("utf-8"))
 
 
+@functools.cache
 def _base(url: str) -> str:
-    return url.removesuffix("/")  # one only: root://host// means the root of that server
+    return names.normal(url).removesuffix("/")  # one only: root://host// means the root of that server

@@ -116,7 +116,7 @@ def _pair(line: str) -> Pair:
         raise names.NameRefused("a line is SOURCE-URL, two blanks, DESTINATION-URL")
     check_url(source)
     check_url(destination)
-    return Pair(source, destination)
+    return Pair(names.normal(source), names.normal(destination))  # two spellings of one place are one file
 
 
 def note(**words: object) -> str:

@@ -30,6 +30,16 @@ LINES = st.one_of(
 )
 
 
+@given(URLS)
+def test_our_own_spelling_is_the_normal_one(url: str) -> None:
+    assert names.normal(url) == url
+
+
+def test_two_spellings_of_one_place_are_one_file() -> None:
+    found = listfile.parse(b"file:///%41%2e%c3%a9%2F  root://h//%7e\nfile:///A.%C3%A9%2F  root://h//~\n")
+    assert found.pairs[0] == found.pairs[1] == Pair("file:///A.%C3%A9%2F", "root://h//~")
+
+
 @given(st.binary(max_size=400))
 @example(b"#dm =\n#dm a=\xff\n\xef\xbb\xbf" + GOOD)
 def test_any_bytes_are_read(data: bytes) -> None:
