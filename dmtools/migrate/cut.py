@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from dmtools import names
 from dmtools.migrate.masters import enough, is_lfn_line
-from dmtools import names
 from dmtools.migrate.rules import Rules
 from dmtools.settings import Rule
 from dmtools.spool.listfile import MAX_URL
