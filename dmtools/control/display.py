@@ -1,4 +1,4 @@
-"""The figures for people: tables on a terminal, one fact a line in a pipe."""
+"""The figures in words for people: one fact a line. `screen` makes tables of the same words."""
 
 from __future__ import annotations
 
@@ -11,13 +11,7 @@ from dmtools.command.report import one_line
 from dmtools.control import troubles
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
     from dmtools.control.entry import Trace
-
-_COLOURS = {"run": "green", "drain": "yellow", "halt": "red"}
-
 
 def size(count: float) -> str:
     """Bytes as people say them: `1.5 GB` (powers of 1000)."""
@@ -28,21 +22,39 @@ def size(count: float) -> str:
     return ""
 
 
-def lines(name: str, record: dict[str, Any], at: datetime) -> Iterator[str]:
+def lines(told: dict[str, Any]) -> Iterator[str]:
+    """Plain lines of all that dm-monitoring tells (`figures.whole`): each begins with what it is about."""
+    at = instant(told["at"]) or clock.now()
+    for name, record in told["pipelines"].items():
+        yield from pipeline_lines(name, record, at)
+    for one in told["leases"]:
+        yield f"leases {lease(one)}"
+
+
+def pipeline_lines(name: str, record: dict[str, Any], at: datetime) -> Iterator[str]:
     """Plain lines that begin with the pipeline: what, then its figures."""
     yield f"{name} control {record['control']['state']}"
     for hold in record["control"]["holds"]:
         yield f"{name} hold {held(hold)}"
     for state, n in record["counts"].items():
         oldest = f" oldest {clock.age(record['oldest'][state])}" if state in record["oldest"] else ""
-        yield f"{name} {state} {n} files {size(record['bytes'][state])}{oldest}"
+        came = f" last hour {record['came'][state]['files']}" if record["came"][state]["files"] else ""
+        yield f"{name} {state} {n} files {size(record['bytes'][state])}{oldest}{came}"
     yield f"{name} rate {rate(record)}"
     yield f"{name} eta {eta(record, at)}"
+    for one in record["buffers"]:
+        yield f"{name} buffer {one_line(one['name'])} {room(one, at)}, {filling(one, at)}"
+    for one in record["stuck"]:
+        head, why, step = stuck(one, at)
+        yield f"{name} stuck {head}: {why}{'; do: ' + step if step else ''}"
+    yield f"{name} duplicates {twice(record)}"
     for component, row in record["components"].items():
         if row["last_start"] or row["control"] != "run":
             yield f"{name}/{component} {component_line(row, at)}"
     for sight in record["seen"]:
         yield f"{name} seen {seen(sight, at)}"
+    for text in record["troubles"]:
+        yield f"{name} trouble {one_line(text)}"
 
 
 def component_line(row: dict[str, Any], at: datetime) -> str:
@@ -74,10 +86,63 @@ def rate(record: dict[str, Any]) -> str:
 
 def eta(record: dict[str, Any], at: datetime) -> str:
     """When the open work is done, if nothing changes."""
-    if record["eta"] is None:
-        return "no telling" if record["left"] > 0 else "nothing is open"
     when = instant(record["eta"])
-    return f"{clock.local(when)} (in {clock.age((when - at).total_seconds())})" if when else ""
+    if record["left"] <= 0:
+        return "nothing is open"
+    if when is None:
+        return f"can't be told: nothing was done within the last hour, {record['left']:,} files are open"
+    return f"{day(when, at)} (in {clock.age((when - at).total_seconds())})"
+
+
+def day(when: datetime, at: datetime) -> str:
+    """An instant to come, as exact as a forecast is: `today 14:00`, `Tuesday 14:00`, `Tuesday 2027-01-05`, `in 2041`."""
+    ours, days = when.astimezone(), (when.astimezone().date() - at.astimezone().date()).days
+    if days > 3650:
+        return f"in {ours:%Y}"
+    name = {0: "today", 1: "tomorrow"}.get(days, f"{ours:%A}")
+    return f"{name} {ours:%H:%M}" if days < 7 else f"{name} {ours:%Y-%m-%d}"
+
+
+def room(one: dict[str, Any], at: datetime) -> str:
+    """What is free in a buffer."""
+    posted = f", posted {ago(one['posted'], at)}" if one["posted"] else ""
+    if one["free_bytes"] is None:
+        return one_line(f"{one['trouble']}{posted}")
+    share = "" if one["free_percent"] is None else f" ({one['free_percent']:.0f} %)"
+    return f"{size(one['free_bytes'])} free of {size(one['total_bytes'])}{share}{posted}"
+
+
+def filling(one: dict[str, Any], at: datetime) -> str:
+    """When a buffer is full, if the last hour goes on."""
+    when, net = instant(one["full_at"]), one["net_bytes_per_hour"]
+    if when is not None:
+        left = (when - at).total_seconds()
+        return f"full {day(when, at)} (in {clock.age(left)})" if left > 0 else "full"
+    if one["free_bytes"] is None or net is None:
+        return "when it is full can't be told"
+    return "not filling" if net == 0 else f"emptied by {size(-net)}/h"
+
+
+def stuck(one: dict[str, Any], at: datetime) -> tuple[str, str, str]:
+    """What doesn't move and for how long; why; what to do."""
+    since = instant(one["since"])
+    held_for = clock.age((at - since).total_seconds()) if since else "?"
+    return one_line(f"{one['subject']}, {one['state']} for {held_for}"), one_line(one["why"]), one_line(one["next"])
+
+
+def twice(record: dict[str, Any]) -> str:
+    """The duplicate transfers."""
+    found = record["duplicates"]
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return one_line(f"{len(found)}: {', '.join(found[:3])}{more}") if found else "0"
+
+
+def lease(one: dict[str, Any]) -> str:
+    """Who holds how many leases."""
+    count = "1 lease" if one["leases"] == 1 else f"{one['leases']} leases"
+    over = f"; {one['overdue']} overdue, which the next pass takes over" if one["overdue"] else ""
+    held_for = clock.age(one["oldest_seconds"])
+    return one_line(f"{one['who']} ({one['holder']}) holds {count}, {one['first']} for {held_for}{over}")
 
 
 def instant(text: str | None) -> datetime | None:
@@ -88,66 +153,7 @@ def instant(text: str | None) -> datetime | None:
 def ago(text: str | None, at: datetime) -> str:
     """How long ago."""
     when = instant(text)
-    if when is None:
-        return "never"
-    seconds = (at - when).total_seconds()
-    return f"{clock.age(seconds)} ago" if seconds >= 0 else f"{clock.age(-seconds)} in the future"
-
-
-def show(records: dict[str, dict[str, Any]], at: datetime) -> None:
-    """Tables on the terminal."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    for name, record in records.items():
-        for part in _blocks(name, record, at):
-            console.print(part)
-
-
-def _blocks(name: str, record: dict[str, Any], at: datetime) -> Iterator[RenderableType]:
-    from rich.text import Text
-
-    word = record["control"]["state"]
-    yield Text.assemble((name, "bold"), "  ", (word, f"bold {_COLOURS[word]}"), f"  {rate(record)}  done: {eta(record, at)}")
-    for hold in record["control"]["holds"]:
-        yield Text(f"  {held(hold)}", style=_COLOURS[hold["state"]])
-    yield _states(record)
-    yield _components(record, at)
-    for sight in record["seen"]:
-        yield Text(f"  {seen(sight, at)}", style="yellow")
-    yield ""
-
-
-def _table(*columns: tuple[str, str]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name, side in columns:
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
-    return table
-
-
-def _states(record: dict[str, Any]) -> Table:
-    table = _table(("state", "left"), ("files", "right"), ("bytes", "right"), ("oldest", "right"))
-    for state, n in record["counts"].items():
-        style = "red" if state in record["bad"] and n else "" if n else "dim"
-        table.add_row(state, f"{n:,}", size(record["bytes"][state]), clock.age(record["oldest"].get(state)), style=style)
-    return table
-
-
-def _components(record: dict[str, Any], at: datetime) -> Table:
-    from rich.text import Text
-
-    table = _table(
-        ("component", "left"), ("word", "left"), ("last success", "right"), ("last start", "right"), ("last error", "left")
-    )
-    for name, row in record["components"].items():
-        if row["last_start"] or row["control"] != "run":
-            error = f"{ago(row['last_error'], at)}: {one_line(row['error'] or '')}" if row["last_error"] else ""
-            word = Text(row["control"], style=_COLOURS[row["control"]])
-            table.add_row(name, word, ago(row["last_success"], at), ago(row["last_start"], at), Text(error))
-    return table
+    return "never" if when is None else f"{clock.age((at - when).total_seconds())} ago"
 
 
 def trace(one: Trace) -> Iterator[str]:

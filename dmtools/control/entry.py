@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -92,11 +93,39 @@ class Figure:
 
 @dataclass(frozen=True)
 class Probing:
-    """What dm-train-ok gives a pipeline's own probes."""
+    """What dm-train-ok and dm-monitoring give a pipeline's own functions."""
 
     settings: Settings
     connection: Connection
     at: datetime
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A place that a pipeline fills: a directory here, whose disk is asked; without a path its owner posts what is free.
+
+    `fills` and `empties`: the states whose inflow takes room there, and gives room back; the forecast stands on them.
+    `warning` and `critical`: the least free space in per cent; None: [train_ok] free_*_percent.
+    """
+
+    name: str
+    path: Path | None = None
+    fills: tuple[str, ...] = ()
+    empties: tuple[str, ...] = ()
+    warning: float | None = None
+    critical: float | None = None
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """One thing that doesn't move: since when, why, and what to do, as dm-trace says it."""
+
+    subject: str
+    kind: str
+    state: str
+    since: datetime
+    why: str
+    next: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,6 +138,10 @@ class Pipeline:
     of Trace), what holds it as a part, what looks like it (iterables of Match); each is asked with a Question. `check` and
     `repair` name dm-check's: (Inspection) -> findings, and (Inspection, findings) -> None. `probes` names what dm-train-ok
     asks beyond what it sees by itself: (Probing) -> an iterable of Figure.
+
+    `ages`: the open states in which an item must not grow old; None: all of them. `buffers` and `stuck` name functions, too:
+    (Probing) -> the places that it fills, an iterable of Buffer; and its oldest things that don't move, a few Stuck.
+    `duplicates`: (Probing) -> how many items are being moved twice at once.
     """
 
     name: str
@@ -125,13 +158,21 @@ class Pipeline:
     check: str = ""
     repair: str = ""
     probes: str = ""
+    ages: tuple[str, ...] | None = None
+    buffers: str = ""
+    stuck: str = ""
+    duplicates: str = ""
 
     def component_names(self) -> tuple[str, ...]:
         """The names of its components."""
         return tuple(component.name for component in self.components)
 
-    def ask(self, what: str, question: Question) -> Iterable[Any]:
-        """Asks its function `trace`, `search` or `near`; nothing when it has none."""
+    def must_not_age(self) -> tuple[str, ...]:
+        """The states in which the age of the oldest item matters."""
+        return self.open if self.ages is None else self.ages
+
+    def ask(self, what: str, question: Question | Probing) -> Iterable[Any]:
+        """Asks the function that its field `what` names; nothing when it has none."""
         place = getattr(self, what)
         if not place:
             return ()

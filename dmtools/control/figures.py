@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exc, func, select
 
 from dmtools import clock
-from dmtools.control import holds, sightings
-from dmtools.control.entry import Pipeline
+from dmtools.control import buffers, claims, holds, sightings
+from dmtools.control.entry import Pipeline, Probing, Stuck
 from dmtools.control.holds import Hold
 from dmtools.ledger import tables
 from dmtools.ledger.journal import BUCKET_SECONDS
+from dmtools.settings import Settings
 
 HOUR = timedelta(hours=1)
+NONE = {"files": 0, "bytes": 0}
 
 
 def oldest_transfers(connection: Connection, pipeline: str, states: Sequence[str]) -> dict[str, datetime]:
@@ -49,15 +51,22 @@ def counts(connection: Connection, entry: Pipeline) -> tuple[dict[str, int], dic
     return number, {name: int(rows[name][2]) if name in rows else 0 for name in names}
 
 
-def inflow(connection: Connection, entry: Pipeline, at: datetime) -> tuple[int, int, float]:
-    """(files, bytes) that came into the done states within the last hour, and over how many seconds of it."""
+def came(connection: Connection, entry: Pipeline, at: datetime) -> dict[str, tuple[int, int, datetime]]:
+    """By state: (files, bytes) that came into it within the last hour, and since when. Only the hour's rows are read."""
     column = tables.flow.c
-    query = select(func.sum(column.n), func.sum(column.bytes), func.min(column.bucket))
-    where = (column.pipeline == entry.name, column.state.in_(entry.done), column.bucket > at - HOUR)
-    files, size, first = connection.execute(query.where(*where)).one()
-    if not files:
+    query = select(column.state, func.sum(column.n), func.sum(column.bytes), func.min(column.bucket))
+    where = (column.pipeline == entry.name, column.state.in_(entry.states.names()), column.bucket > at - HOUR)
+    rows = connection.execute(query.where(*where).group_by(column.state))
+    return {row[0]: (int(row[1]), int(row[2]), row[3]) for row in rows}
+
+
+def inflow(entry: Pipeline, hour: dict[str, tuple[int, int, datetime]], at: datetime) -> tuple[int, int, float]:
+    """(files, bytes) that came into the done states within the last hour, and over how many seconds of it."""
+    done = [hour[state] for state in entry.done if state in hour]
+    if not sum(files for files, _, _ in done):
         return 0, 0, HOUR.total_seconds()
-    return int(files), int(size), max(BUCKET_SECONDS, (at - first).total_seconds())
+    seconds = (at - min(first for _, _, first in done)).total_seconds()
+    return sum(files for files, _, _ in done), sum(size for _, size, _ in done), max(BUCKET_SECONDS, seconds)
 
 
 def forecast(left: int, left_bytes: int, flow: tuple[int, int, float], at: datetime) -> datetime | None:
@@ -90,12 +99,15 @@ def components(connection: Connection, entry: Pipeline, found: list[Hold]) -> di
     return result
 
 
-def of(connection: Connection, entry: Pipeline, found: list[Hold], at: datetime) -> dict[str, Any]:
-    """The record of one pipeline, contract section 2."""
+def of(
+    connection: Connection, entry: Pipeline, found: list[Hold], at: datetime, settings: Settings | None = None
+) -> dict[str, Any]:
+    """The record of one pipeline, contract section 2; with the settings also what its own functions tell (see `outlook`)."""
     number, size = counts(connection, entry)
     busy = [state for state, n in number.items() if n > 0]
     since = entry.oldest(connection, busy)
-    flow = inflow(connection, entry, at)
+    hour = came(connection, entry, at)
+    flow = inflow(entry, hour, at)
     left = sum(number[state] for state in entry.open)
     eta = forecast(left, sum(size[state] for state in entry.open), flow, at) if left > 0 else None
     mine = [hold for hold in found if hold.scope.partition("/")[0] in ("all", entry.name)]
@@ -105,15 +117,80 @@ def of(connection: Connection, entry: Pipeline, found: list[Hold], at: datetime)
         "bytes": size,
         "oldest": {state: max(0, round((at - since[state]).total_seconds())) for state in busy if state in since},
         "rate": {"files_per_hour": flow[0], "bytes_per_hour": flow[1]},
+        "came": {state: {"files": hour[state][0], "bytes": hour[state][1]} if state in hour else NONE for state in number},
         "eta": clock.iso(eta),
         "left": left,
         "bad": list(entry.bad),
         "components": components(connection, entry, found),
         "seen": seen(connection, entry),
+        **outlook(connection, entry, {state: row[1] for state, row in hour.items()}, at, settings),
+    }
+
+
+def outlook(
+    connection: Connection, entry: Pipeline, bytes_came: dict[str, int], at: datetime, settings: Settings | None
+) -> dict[str, Any]:
+    """The buffers, what is stuck, what is moved twice; one that can't be asked is told in `troubles`."""
+    result: dict[str, Any] = {"buffers": [], "stuck": [], "duplicates": [], "troubles": []}
+    if settings is None:
+        return result
+    look = Probing(settings, connection, at)
+    ways: dict[str, Callable[[Iterable[Any]], list[Any]]] = {
+        "buffers": lambda found: buffers.records(connection, entry.name, found, bytes_came, at),
+        "stuck": lambda found: [stuck_record(one) for one in found],
+        "duplicates": list,
+    }
+    for what, way in ways.items():
+        try:
+            result[what] = way(entry.ask(what, look))
+        except exc.DBAPIError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - a third party's function must not hide the rest
+            result["troubles"].append(f"the {what} of {entry.name} can't be asked: {type(problem).__name__}: {problem}")
+    return result
+
+
+def stuck_record(one: Stuck) -> dict[str, Any]:
+    """For --json."""
+    return {
+        "subject": one.subject,
+        "kind": one.kind,
+        "state": one.state,
+        "since": clock.iso(one.since),
+        "why": one.why,
+        "next": one.next,
     }
 
 
 def seen(connection: Connection, entry: Pipeline) -> list[dict[str, Any]]:
     """What the passes last saw of the world around them: servers that are away, and the like."""
     rows = sightings.read(connection, entry.name, "")
-    return [{"name": name, "since": clock.iso(since), "what": what} for name, (since, what) in sorted(rows.items())]
+    told = {name: row for name, row in rows.items() if not name.startswith(buffers.POSTED)}
+    return [{"name": name, "since": clock.iso(since), "what": what} for name, (since, what) in sorted(told.items())]
+
+
+def whole(connection: Connection, entries: dict[str, Pipeline], settings: Settings, now: datetime) -> dict[str, Any]:
+    """What dm-monitoring tells: every pipeline, and who holds leases; `now` is the database's clock, by which these end."""
+    at = clock.now()
+    found = holds.open_holds(connection, settings, at)
+    records = {name: of(connection, entry, found, at, settings) for name, entry in entries.items()}
+    told = {"schema": 1, "at": clock.iso(at), "home": str(settings.home), "pipelines": records}
+    return {**told, "leases": holders(connection, now)}
+
+
+def holders(connection: Connection, now: datetime) -> list[dict[str, Any]]:
+    """Who holds leases: one record a process, the one that holds the oldest first, with how many of them are overdue."""
+    of_owner: dict[str, list[claims.Claim]] = {}
+    for claim in claims.all_of(connection, now):
+        of_owner.setdefault(claim.owner, []).append(claim)
+    return [
+        {
+            "who": mine[0].who(),
+            "holder": mine[0].holder,
+            "leases": len(mine),
+            "oldest_seconds": round(max((now - claim.since).total_seconds() for claim in mine)),
+            "overdue": sum(claim.expires <= now for claim in mine),
+            "first": mine[0].resource,
+        }
+        for mine in of_owner.values()
+    ]

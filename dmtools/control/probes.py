@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.engine import Row
 
 from dmtools import clock
-from dmtools.control import figures, hindrances, holds, sightings, troubles
+from dmtools.control import buffers, figures, hindrances, holds, sightings, troubles
 from dmtools.control.cadence import longest_gap
-from dmtools.control.entry import Component, Figure, Pipeline, Probing
+from dmtools.control.entry import Buffer, Component, Figure, Pipeline, Probing
 from dmtools.control.holds import Hold
 from dmtools.ledger import tables
 from dmtools.settings import Settings
@@ -39,6 +36,7 @@ class Look:
     critical: str | None = None
     holds: list[Hold] = field(default_factory=list)
     ran: dict[str, dict[str, Row[Any]]] = field(default_factory=dict)
+    devices: set[int | None] = field(default_factory=set)  # the disks that are judged already
 
     def __post_init__(self) -> None:
         """Reads who may work and who ran: what most probes need."""
@@ -184,14 +182,24 @@ def items(look: Look) -> Iterator[Figure]:
             if state in entry.open:
                 seconds = max(0.0, age(look, oldest[state])) if state in oldest else 0.0
                 said = f"{entry.name}: the oldest {state} is {clock.age(seconds)} old" if seconds else f"{entry.name}: no {state}"
-                warning, critical = over(limits.oldest_warning_seconds), over(limits.oldest_critical_seconds)
-                yield Figure("oldest_age", labels, seconds, said, "s", warning, critical)
+                ranges = (over(limits.oldest_warning_seconds), over(limits.oldest_critical_seconds))
+                yield Figure("oldest_age", labels, seconds, said, "s", *(ranges if state in entry.must_not_age() else ()))
         bad = sum(number[state] for state in entry.bad)
         states = " or ".join(entry.bad)
         if states:
             said = f"{entry.name}: {bad} {states} need a person: {entry.name}-triage" if bad else f"{entry.name}: none {states}"
             warning, critical = over(limits.bad_warning - 1), over(limits.bad_critical - 1)
             yield Figure("bad", {"pipeline": entry.name}, bad, said, "", warning, critical)
+
+
+def duplicates(look: Look, entry: Pipeline) -> Iterator[Figure]:
+    """What is being moved twice at once."""
+    if entry.duplicates and look.is_whole():
+        found = list(entry.ask("duplicates", _probing(look)))
+        said = f"{entry.name}: nothing is moved twice"
+        if found:
+            said = f"{entry.name}: {len(found)} are being moved twice at once: {found[0]}; look at: dm-trace {found[0]}"
+        yield Figure("duplicates", {"pipeline": entry.name}, len(found), said, "", over(0))
 
 
 # ---- holds, leases, servers ----------------------------------------------------------------------------------------------
@@ -261,37 +269,49 @@ def servers(look: Look) -> Iterator[Figure]:
 # ---- space, the pipelines' own -------------------------------------------------------------------------------------------
 
 
-def space(settings: Settings, name: str, path: Path) -> Iterator[Figure]:
-    """Free space and free inodes of the file system that holds the path, in per cent of what we may use."""
-    limits = settings.train_ok
-    warning, critical = under(limits.free_warning_percent), under(limits.free_critical_percent)
-    labels = {"place": name}
-    try:
-        found = os.statvfs(path)
-    except OSError as problem:
-        yield Figure("free_space", labels, None, f"{name}: {path} can't be asked for its free space: {problem.strerror}", "%")
-        return
-    usable = found.f_blocks - found.f_bfree + found.f_bavail
-    if usable > 0:
-        free = 100 * found.f_bavail / usable
-        said = f"{name}: {free:.1f} % free, {found.f_bavail * found.f_frsize / 1e9:.1f} GB ({path})"
-        yield Figure("free_space", labels, round(free, 2), said, "%", warning, critical)
-    if found.f_files > 0:
-        free = 100 * found.f_favail / found.f_files
-        yield Figure(
-            "free_inodes", labels, round(free, 2), f"{name}: {free:.1f} % of the inodes free ({path})", "%", warning, critical
-        )
-
-
 def home(look: Look) -> Iterator[Figure]:
     """HOME's own disk."""
     if look.is_whole():
-        yield from space(look.settings, "HOME", look.settings.home)
+        yield from _rooms(look, "", [Buffer("HOME", look.settings.home)])
+
+
+def space(look: Look, entry: Pipeline) -> Iterator[Figure]:
+    """Free space and inodes of each buffer of a pipeline; each disk once, whoever names it."""
+    if look.is_whole():
+        yield from _rooms(look, entry.name, entry.ask("buffers", _probing(look)))
+
+
+def _rooms(look: Look, pipeline: str, wanted: Iterable[Buffer]) -> Iterator[Figure]:
+    for buffer, room in buffers.measure(look.connection, pipeline, wanted):
+        if room.device not in look.devices:
+            yield from _room(look, buffer, room)
+        look.devices |= {room.device} - {None}
+
+
+def _room(look: Look, buffer: Buffer, room: buffers.Room) -> Iterator[Figure]:
+    limits, labels = look.settings.train_ok, {"place": buffer.name}
+    warning = under(limits.free_warning_percent if buffer.warning is None else buffer.warning)
+    critical = under(limits.free_critical_percent if buffer.critical is None else buffer.critical)
+    where = f" ({buffer.path})" if buffer.path is not None and str(buffer.path) != buffer.name else ""
+    if room.posted is not None:
+        old = age(look, room.posted)
+        said = f"{buffer.name}: its free space was posted {clock.age(old)} ago"
+        late = (over(limits.success_warning_seconds), over(limits.success_critical_seconds))
+        yield Figure("posted_age", labels, max(0.0, old), said, "s", *late)
+    if room.trouble:
+        yield Figure("free_space", labels, None, f"{buffer.name}{where}: {room.trouble}", "%")
+    if room.percent is not None and room.free is not None:
+        said = f"{buffer.name}: {room.percent:.1f} % free, {room.free / 1e9:.1f} GB{where}"
+        yield Figure("free_space", labels, round(room.percent, 2), said, "%", warning, critical)
+    if room.inodes_free is not None:
+        said = f"{buffer.name}: {room.inodes_free:.1f} % of the inodes free{where}"
+        yield Figure("free_inodes", labels, round(room.inodes_free, 2), said, "%", warning, critical)
 
 
 def own(look: Look, entry: Pipeline) -> Sequence[Figure]:
     """What a pipeline measures by itself."""
-    if not entry.probes or not look.is_whole():
-        return ()
-    module, _, function = entry.probes.partition(":")
-    return list(getattr(importlib.import_module(module), function)(Probing(look.settings, look.connection, look.at)))
+    return list(entry.ask("probes", _probing(look))) if look.is_whole() else ()
+
+
+def _probing(look: Look) -> Probing:
+    return Probing(look.settings, look.connection, look.at)

@@ -228,7 +228,10 @@ def _probes(look: Look, now: datetime, entries: dict[str, Pipeline]) -> Iterator
     yield "the servers", lambda: probes.servers(look)
     for entry, _ in look.judged():
         yield f"the probes of {entry.name}", lambda entry=entry: probes.own(look, entry)  # type: ignore[misc]
+        yield f"the duplicates of {entry.name}", lambda entry=entry: probes.duplicates(look, entry)  # type: ignore[misc]
     yield "HOME's disk", lambda: probes.home(look)
+    for entry, _ in look.judged():
+        yield f"the disks of {entry.name}", lambda entry=entry: probes.space(look, entry)  # type: ignore[misc]
 
 
 def _asked(what: str, probe: Callable[[], Iterable[Figure]]) -> list[Figure]:

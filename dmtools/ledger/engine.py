@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url, 
 
 from dmtools import clock
 from dmtools.ledger.tables import SCHEMA
+from dmtools.ledger.types import DamagedValue
 from dmtools.settings import Settings, SettingsError, database_problem, read_secret
 
 T = TypeVar("T")
@@ -69,6 +70,8 @@ class Ledger:
                 if isinstance(problem, exc.IntegrityError):
                     raise
                 raise self._why(problem) from problem
+            except DamagedValue as problem:
+                raise self._damaged(problem) from problem
         raise LedgerUnavailable(f"the database {self.shown} is too busy", "the next pass tries again")
 
     def now(self, connection: Connection) -> datetime:
@@ -95,6 +98,12 @@ class Ledger:
             raise
         except exc.DBAPIError as problem:
             raise self._why(problem) from problem
+        except DamagedValue as problem:
+            raise self._damaged(problem) from problem
+
+    def _damaged(self, problem: DamagedValue) -> LedgerUnavailable:
+        step = "it was changed by hand or is damaged: put a backup back, or set it aside and rebuild it with: dm-check --repair"
+        return LedgerUnavailable(f"the database {self.shown} can't be read: {problem}", step)
 
     def _why(self, problem: exc.DBAPIError) -> LedgerUnavailable:
         said = str(problem.orig)

@@ -19,6 +19,10 @@ def _naive(value: datetime) -> datetime:
     return value.astimezone(UTC).replace(tzinfo=None)
 
 
+class DamagedValue(ValueError):
+    """What stands in the table is nothing of its column's kind: it was changed by hand, or the file is damaged."""
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware UTC instant with microseconds, stored without its zone."""
 
@@ -36,6 +40,20 @@ class Instant(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Aware in; naive UTC is stored."""
         return None if value is None else _naive(value)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """What is no instant is told as such. sqlite keeps any text in any column."""
+        read = super().result_processor(dialect, coltype)
+        if dialect.name in _MARIADB or read is None:
+            return read
+
+        def told(value: Any) -> Any:
+            try:
+                return read(value)
+            except (ValueError, TypeError) as problem:
+                raise DamagedValue(f"it holds {value!r} where an instant must be") from problem
+
+        return told
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Naive UTC out of the table; aware to the caller."""

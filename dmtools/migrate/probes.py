@@ -1,4 +1,4 @@
-"""What dm-train-ok asks for migrate beyond the common: proxy or token, free space at destinations, copies that stand still."""
+"""What dm-train-ok asks for migrate beyond the common: proxy or token, copies that stand still."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ MOST = 1000
 def figures(look: Probing) -> Iterator[Figure]:
     """All of them."""
     yield from credential(look)
-    yield from space(look)
     yield from stuck(look)
 
 
@@ -48,24 +47,6 @@ def credential(look: Probing) -> Iterator[Figure]:
     said = f"the proxy {path} lives {clock.age(left)} more"
     limits = (probes.under(wanted.warn_seconds), probes.under(wanted.refuse_seconds))
     yield Figure("proxy_life", PIPELINE, round(left), said, "s", *limits)
-
-
-def space(look: Probing) -> Iterator[Figure]:
-    """Free space of each destination that is a directory here; each file system once."""
-    seen: set[int] = {look.settings.home.stat().st_dev}
-    for rule in look.settings.migrate.rules:
-        if not rule.destination.startswith("file://"):
-            continue
-        path = names.path_of(rule.destination)
-        try:
-            device = path.stat().st_dev
-        except OSError as problem:
-            said = f"the destination {path} of the rule {rule.match} can't be asked: {problem.strerror}"
-            yield Figure("free_space", {"place": str(path)}, None, said, "%")
-            continue
-        if device not in seen:
-            seen.add(device)
-            yield from probes.space(look.settings, str(path), path)
 
 
 def stuck(look: Probing) -> Iterator[Figure]:

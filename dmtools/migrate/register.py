@@ -48,4 +48,8 @@ PIPELINE = Pipeline(
     check="dmtools.migrate.check:check",
     probes="dmtools.migrate.probes:figures",
     repair="dmtools.migrate.repair:repair",
+    ages=(TODO, DOING),  # a master list of millions is cut for weeks
+    buffers="dmtools.migrate.outlook:buffers",
+    stuck="dmtools.migrate.outlook:stuck",
+    duplicates="dmtools.migrate.outlook:twice",
 )

@@ -218,7 +218,7 @@ def test_a_full_destination_disk_and_one_that_is_gone(ran: Path, small_disk: Pat
     assert list(bad(ok(ran, "--json")).values()) == ["CRITICAL"]
     text = (ran / "dmtools.toml").read_text().replace(f"file://{small_disk}", "file:///nowhere/at/all")
     (ran / "dmtools.toml").write_text(text)
-    assert ok(ran).gave(3).out.startswith("TRAINOK UNKNOWN - the destination /nowhere/at/all")
+    assert ok(ran).gave(3).out.startswith("TRAINOK UNKNOWN - /nowhere/at/all: it can't be asked for its free space: No such")
 
 
 def test_credentials_are_asked_for_where_a_real_server_needs_them(ran: Path, tmp_path: Path) -> None:
@@ -278,6 +278,14 @@ def spoil_schema(home: Path) -> None:
     sql(home, "UPDATE alembic_version SET version_num = '9999'")
 
 
+def spoil_value(home: Path) -> None:
+    sql(home, "UPDATE component SET last_success = 'yesterday' WHERE name = 'monitor'")
+
+
+def spoil_version(home: Path) -> None:
+    sql(home, "DELETE FROM alembic_version")
+
+
 def spoil_bytes(home: Path) -> None:
     for path in home.glob("dmtools.db*"):
         path.unlink()
@@ -292,11 +300,16 @@ def spoil_settings(home: Path) -> None:
     (home / "dmtools.toml").write_text("[train_ok]\nbad_warnin = 3\n")
 
 
+def spoil_settings_bytes(home: Path) -> None:
+    (home / "dmtools.toml").write_bytes(b"\xff\x00 no settings")
+
+
 def spoil_home(home: Path) -> None:
     home.rename(home.with_name("moved"))
 
 
-SPOILERS = [spoil_table, spoil_schema, spoil_bytes, spoil_away, spoil_settings, spoil_home]
+SPOILERS = [spoil_table, spoil_schema, spoil_version, spoil_value, spoil_bytes, spoil_away]
+SPOILERS += [spoil_settings, spoil_settings_bytes, spoil_home]
 
 
 @pytest.mark.parametrize("spoil", SPOILERS, ids=lambda spoil: spoil.__name__)
@@ -305,6 +318,10 @@ def test_what_it_cannot_read_is_unknown_for_the_whole_check(ran: Path, spoil: Ca
     for words in ((), ("--json",)):
         found = ok(ran, *words, later=50 * H).gave(3)
         assert "CRITICAL" not in found.out
+        assert "internal error" not in found.out
+    told = run("dm-monitoring", home=ran).gave(2, 75)
+    assert "internal error" not in told.err
+    assert told.out == ""
 
 
 @pytest.mark.parametrize(
