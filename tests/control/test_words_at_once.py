@@ -5,13 +5,20 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from dmtools import clock
+from dmtools.control import holds, orders
+from dmtools.control.orders import Order
+from dmtools.ledger import open_ledger
+from dmtools.settings import load
 from tests.faults.calls import disturbed, relevant
 from tests.support import command, environment, run
 
@@ -63,6 +70,27 @@ def test_ten_at_once_on_mariadb(home: Path, mariadb: str) -> None:
     assert hold["state"] == WORDS[int(hold["reason"]) % 2]
     run("dm-command", "run", "migrate", home=home).ok()
     assert run("dm-command", "--json", home=home).ok().json["holds"] == []
+
+
+@pytest.mark.needs("mariadb")
+def test_words_that_meet_in_one_instant_on_mariadb_leave_one_hold(home: Path, mariadb: str) -> None:
+    path = home / "dmtools.toml"
+    path.write_text(f'database.url = "{mariadb}"\n{path.read_text()}')
+    run("dm-db", "upgrade", home=home).ok()
+    ledger, together = open_ledger(load(home=home)), threading.Barrier(5)
+
+    def say(n: int) -> None:
+        together.wait(30)
+        ledger.transact(lambda c: orders.obey(c, Order(WORDS[n % 2], ("migrate",), f"person{n}"), clock.now()))
+
+    try:
+        for _ in range(10):
+            with ThreadPoolExecutor(5) as pool:
+                list(pool.map(say, range(5)))
+            with ledger.read() as connection:
+                assert len(holds.uncleared(connection)) == 1
+    finally:
+        ledger.close()
 
 
 @pytest.fixture

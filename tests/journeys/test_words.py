@@ -202,9 +202,7 @@ def test_a_word_in_the_middle_of_a_consumer(site: Words, word: str, state: str) 
     assert len(site.names("DOING")) == taken
     assert site.tally() == {"DOING": taken, "TODO": 200 - taken}
     sent = len(site.jobs())
-    assert sent <= taken
-    if word == "drain":
-        assert sent == taken, "what is booked is sent"
+    assert sent == taken if word == "drain" else sent < taken, "a drain sends what is booked, a halt only what was begun"
     site.faults("")
     assert site.run("migrate-consumer", "--lists", 0, "--json").ok().json["counts"] == {}
     site.say("run")
