@@ -37,6 +37,12 @@ class LogFile:
         except OSError:
             self._handle = None
 
+    def close(self) -> None:
+        """Gives the file back: for processes that outlive it."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
     def write_block(self, text: str) -> None:
         """Several lines, a traceback for instance."""
         for line in text.splitlines():

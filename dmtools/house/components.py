@@ -64,6 +64,13 @@ COMPONENTS = (
     Component("compiler", "build", "builds M2Crypto for the FTS client", ("gcc", "libc6-dev"), _commands("gcc")),
     Component("openssl", "build", "builds M2Crypto for the FTS client", ("libssl-dev",), _openssl_headers),
     Component("python-headers", "build", "builds M2Crypto for the FTS client", ("python3-dev",), _python_headers),
+    Component(
+        "browser",
+        "tests",
+        "the status page in a real browser",
+        ("chromium", "chromium-driver"),
+        _commands("chromium", "chromedriver"),
+    ),
     Component("cron", "tests", "the crontabs, by `crontab -n`", ("cron",), _commands("crontab", "cron")),
     Component("git", "tests", "a clean clone to try", ("git",), _commands("git")),
     # The core packages bring the programs without a service of the machine's own.

@@ -19,6 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 COMMANDS = [path.name for path in wrappers.commands(ROOT)]
 # A distribution's name where it is not what is imported.
 IMPORTED_AS = {
+    "argon2-cffi": "argon2",
     "import-linter": "importlinter",
     "pytest-xdist": "xdist",
     "python-crontab": "crontab",
@@ -32,6 +33,7 @@ OF_THE_SITE = {"gfal2"}
 
 HEAVY = {
     "alembic",
+    "argon2",
     "cheroot",
     "bottle",
     "cryptography",

@@ -1,0 +1,1 @@
+"""What the web servers of dmtools share, and the status page (dm-web)."""

@@ -1,0 +1,128 @@
+"""A WSGI application on cheroot: where it may listen, the headers of every answer, a clean end."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cheroot import server as http_server
+from cheroot import wsgi
+
+from dmtools.command.run import Refused, Unavailable
+
+_CONTENT = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+# On every page and answer, those of cheroot itself included. No script, style or picture from elsewhere, none inside a page.
+HEADERS = (
+    ("Content-Security-Policy", _CONTENT),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("X-Frame-Options", "DENY"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+_NAMES = frozenset(name.lower() for name, _ in HEADERS)
+_BODY_BYTES, _HEAD_BYTES = 64 << 10, 32 << 10
+_IDLE_SECONDS = 10
+_CONNECTIONS = 500  # that wait for their next request; each costs a socket, no thread
+
+
+def refuse_open_host(host: str, *, behind_proxy: bool) -> None:
+    """Raises Refused when passwords would go over plain http to where other machines can hear them."""
+    if not behind_proxy and not _is_local(host):
+        raise Refused(
+            f"--host {host} can be reached from other machines, and over plain http others could read the passwords; "
+            "put a web server that speaks https before it and say --behind-proxy, or leave it at 127.0.0.1"
+        )
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        pass
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError) as problem:
+        raise Refused(f"--host {host!r} is no address of this machine: {problem}") from None
+    return bool(host) and all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in found)
+
+
+class HttpServer:
+    """Answers by `application` on `threads` threads, from `start` to `stop`. More threads convoy on the interpreter's lock."""
+
+    def __init__(self, application: Callable[..., Iterable[bytes]], host: str, port: int, threads: int) -> None:
+        self._host, self._port = host, port
+        self._http = _Http((host, port), _with_headers(application), numthreads=threads, timeout=_IDLE_SECONDS)
+        self._thread = threading.Thread(target=self._http.serve, name="http", daemon=True)
+
+    def start(self) -> str:
+        """Binds and begins to answer; gives the URL. Raises Unavailable when the address can't be had."""
+        try:
+            self._http.prepare()
+        except OSError as problem:
+            raise _no_address(self._host, self._port, problem) from None
+        sys.setswitchinterval(0.001)  # a request must not wait long for the thread that reads the tables
+        self._thread.start()
+        shown = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{shown}:{self._http.bind_addr[1]}"
+
+    def stop(self) -> None:
+        """Answers what has begun, for a second at most, and closes."""
+        self._http.stop()
+
+
+def _no_address(host: str, port: int, problem: OSError) -> Unavailable:
+    left = "choose another with --port N; --port 0 takes any free one"
+    if problem.errno == errno.EADDRINUSE or "Address already in use" in str(problem):
+        return Unavailable("no port", f"{host}:{port}", "another program listens there", left)
+    if problem.errno == errno.EACCES:
+        return Unavailable("no port", f"{host}:{port}", "only root may listen there", left)
+    why = problem.strerror or str(problem)
+    return Unavailable("no address", f"{host}:{port}", why, "give an address of this machine with --host")
+
+
+def _with_headers(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            own = [header for header in headers if header[0].lower() not in _NAMES]
+            return start_response(status, [*own, *HEADERS], *rest)
+
+        return application(environ, start)
+
+    return answer
+
+
+class _Request(http_server.HTTPRequest):
+    def simple_response(self, status: Any, msg: str = "") -> None:
+        """What cheroot refuses by itself (no HTTP, too long) gets the headers, too: they follow the line of the status."""
+        lines = "\r\n".join(f"{name}: {value}" for name, value in HEADERS)
+        super().simple_response(f"{status}\r\n{lines}", msg)
+
+
+class _Connection(http_server.HTTPConnection):
+    RequestHandlerClass = _Request
+
+
+class _Http(wsgi.Server):
+    ConnectionClass = _Connection
+    keep_alive_conn_limit = _CONNECTIONS
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.shutdown_timeout = 1
+        self.request_queue_size = 128
+        self.max_request_body_size = _BODY_BYTES
+        self.max_request_header_size = _HEAD_BYTES
+        self.server_name = "dmtools"
+
+    def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
+        """Clients that go away are no news; what is serious is one line."""
+        if level >= 40:
+            print(f"dm: {msg}", file=sys.stderr, flush=True)
