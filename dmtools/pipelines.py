@@ -7,11 +7,12 @@ Others add theirs with `pipelines.NAME = "their_package.register"` in the settin
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
 from dmtools.command.run import Refused
-from dmtools.control.entry import Pipeline
+from dmtools.control.entry import Pipeline, Question
 from dmtools.settings import Settings
 from dmtools.settings import load as load_settings
 
@@ -52,6 +53,19 @@ def present(settings: Settings) -> tuple[dict[str, Pipeline], list[str]]:
             if name not in OWN:
                 troubles.append(str(problem))
     return found, troubles
+
+
+def asked(entries: Iterable[Pipeline], what: str, question: Question, troubles: list[str]) -> list[Any]:
+    """What all pipelines answer to dm-trace. A third party's function that fails adds a sentence to `troubles`, no more."""
+    found: list[Any] = []
+    for entry in entries:
+        try:
+            found += list(entry.ask(what, question))
+        except Exception as problem:
+            if entry.name in OWN:
+                raise
+            troubles.append(f"the pipeline {entry.name} can't be asked: {type(problem).__name__}: {problem}")
+    return found
 
 
 def one(name: str, settings: Settings) -> Pipeline:

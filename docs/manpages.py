@@ -9,10 +9,9 @@ import argparse
 import importlib
 import inspect
 import re
+import runpy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 import click
@@ -70,12 +69,7 @@ def _exit_codes(handbook: str) -> Options:
 
 
 def _of_click(name: str, says: str) -> Page:
-    loader = SourceFileLoader(name.replace("-", "_"), str(ROOT / "bin" / name))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    command: click.Command = module.main
+    command: click.Command = runpy.run_path(str(ROOT / "bin" / name))["main"]
     text, example, cron = _ends(command)
     page = Page(name, says, [_usage(command, name)], text, [("", _options(command))], example, cron)
     if isinstance(command, click.Group):

@@ -84,8 +84,19 @@ def _look(inspection: Inspection, entries: Sequence[Pipeline]) -> list[Finding]:
     found = [*dead_leases(inspection.this), *leftovers(inspection.this, "dm", common_places(inspection.this.home))]
     for entry in entries:
         if entry.check:
-            found += _function(entry.check)(inspection)
+            found += _checked(entry, inspection)
     return list({finding.key: finding for finding in found}.values())
+
+
+def _checked(entry: Pipeline, inspection: Inspection) -> list[Finding]:
+    """A check that can't be made is a finding, when it is a third party's."""
+    try:
+        return list(_function(entry.check)(inspection))
+    except Exception as problem:
+        if entry.check.startswith("dmtools."):
+            raise
+        says = f"its check failed: {type(problem).__name__}: {problem}"
+        return [Finding(entry.name, "no-check", entry.name, says, next="tell those who wrote it")]
 
 
 def repair(inspection: Inspection, entries: Sequence[Pipeline], findings: Sequence[Finding]) -> None:

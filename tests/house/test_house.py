@@ -69,7 +69,9 @@ def imports(*places: str) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 found.add(str(node.module).split(".")[0])
-    beside = {path.stem for path in (ROOT / "bench").rglob("*.py")}
+    beside = {path.stem for path in (ROOT / "bench").rglob("*.py")} | {
+        path.name for path in (ROOT / "tests/thirdparty").iterdir()
+    }
     return found - set(sys.stdlib_module_names) - {"dmtools", "tests", "bench"} - beside
 
 
