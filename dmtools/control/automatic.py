@@ -91,14 +91,13 @@ def keep(connection: Connection, scopes: Sequence[str], full: Sequence[Hold], by
 
 
 def binds(hold: Hold, scope: str) -> bool:
-    """Does a hold that was found in the tables bind a pass of this component?
+    """Does a hold that was found in the tables bind a pass of this component? Disks it sees for itself."""
+    return not is_tried(hold, scope) and not (hold.kind == AUTOMATIC and hold.by.startswith(SPACE))
 
-    Disks it sees for itself; and that it could not run is no reason not to try.
-    """
-    if hold.kind != AUTOMATIC:
-        return True
-    tried = hold.by == ERRORS and hold.scope == scope and hold.state == "drain"
-    return not tried and not hold.by.startswith(SPACE)
+
+def is_tried(hold: Hold, scope: str) -> bool:
+    """Is it the drain of a component that could not run? That is no reason not to try again."""
+    return hold.kind == AUTOMATIC and hold.by == ERRORS and hold.scope == scope and hold.state == "drain"
 
 
 def _is_ours(hold: Hold) -> bool:

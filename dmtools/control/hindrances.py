@@ -15,7 +15,8 @@ from sqlalchemy import Connection, select
 from sqlalchemy.engine import Row
 
 from dmtools import clock
-from dmtools.control import holds, sightings, troubles
+from dmtools.control import automatic, holds, sightings, troubles
+from dmtools.control.holds import Hold
 from dmtools.ledger import tables
 from dmtools.ledger.engine import sqlite_path
 from dmtools.ledger.leases import HOST
@@ -47,13 +48,24 @@ def of_component(connection: Connection, settings: Settings, at: datetime, pipel
 
 
 def held(connection: Connection, settings: Settings, at: datetime, pipeline: str, component: str) -> Iterator[Hindrance]:
-    """The strongest of the holds that cover it."""
+    """The strongest of the holds that cover it; not the drain of its error limit, which stops no pass."""
+    scope = f"{pipeline}/{component}"
     found = [hold for hold in holds.open_holds(connection, settings, at) if hold.covers(pipeline, component)]
+    found = [hold for hold in found if not automatic.is_tried(hold, scope)]
     strongest = max(found, key=lambda hold: holds.RANK[hold.state], default=None)
     if strongest is not None:
-        planned = strongest.kind == holds.CALENDAR
-        step = "wait for its end, or change the calendar" if planned else f"dm-command run {strongest.scope}"
-        yield Hindrance(f"{pipeline}-{component} is held: {strongest.sentence()}", step, troubles.HALTED)
+        yield Hindrance(f"{pipeline}-{component} is held: {strongest.sentence()}", *_way_out(strongest))
+
+
+def _way_out(hold: Hold) -> tuple[str, str]:
+    """What ends it, and the page."""
+    if hold.kind == holds.CALENDAR:
+        return "wait for its end, or change the calendar", troubles.HALTED
+    if hold.kind == holds.AUTOMATIC and hold.by.startswith(automatic.SPACE):
+        return "make room on that disk: the next pass goes on by itself", troubles.DISK_FULL
+    if hold.kind == holds.AUTOMATIC:
+        return f"mend what it says; dm-command run {hold.scope} tries again at once, not after its end", troubles.LATE
+    return f"dm-command run {hold.scope}", troubles.HALTED
 
 
 def clock_set_back(row: Row[Any] | None, at: datetime) -> Iterator[Hindrance]:

@@ -156,6 +156,27 @@ def test_it_is_told_by_every_command_that_tells_of_holds(tiny: Run, home: Path) 
     assert tiny("--json", name="dm-train-ok").ok().json["state"] == "OK"
 
 
+def test_dm_trace_says_why_and_what_ends_it(home: Path) -> None:
+    (home / "migrate/TODO/ListOfLFNs/all.txt").write_text("/a/1\n")
+    run("migrate-producer", home=home).ok()
+    (listed,) = (home / "migrate/TODO").glob("FTSList-*")
+
+    def why() -> dict[str, Any]:
+        found = run("dm-trace", listed.name, "--json", home=home).ok().json
+        assert isinstance(found, dict)
+        return found
+
+    limit(home, "error_limit = 1")
+    run("migrate-consumer", home=home).gave(75)
+    assert [hold["by"] for hold in held(home)] == ["error limit"]
+    assert "held" not in why()["why"], "each pass tries: the servers that are away are the reason"
+    assert "is away since" in why()["why"]
+    limit(home, "error_limit = 100\nfull_percent = 100")
+    run("migrate-producer", home=home).ok()
+    assert "migrate-consumer is held: automatic drain of all by free space" in why()["why"]
+    assert "make room" in why()["next"]
+
+
 def test_a_peoples_command_is_never_held(home: Path) -> None:
     """migrate-cancel works under a halt; an error of it must not place one either."""
     limit(home, "error_limit = 1")
