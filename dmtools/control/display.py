@@ -13,6 +13,7 @@ from dmtools.control import troubles
 if TYPE_CHECKING:
     from dmtools.control.entry import Trace
 
+
 def size(count: float) -> str:
     """Bytes as people say them: `1.5 GB` (powers of 1000)."""
     for unit in ("B", "kB", "MB", "GB", "TB", "PB"):

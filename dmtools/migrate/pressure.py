@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, time, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
 
 from dmtools.control.entry import Question
-from dmtools.control.passes import Pass
 from dmtools.ledger import tables
-from dmtools.migrate.home import Home
 from dmtools.migrate.rules import Rules
 from dmtools.settings import Rule
 from dmtools.spool import folders as at
 from dmtools.spool import listfile
 from dmtools.spool.listfile import Pair
-from dmtools.transfers.plan import GO, ListPlan
-from dmtools.transfers.submit import INTENT, SUBMITTED
+
+if TYPE_CHECKING:
+    from dmtools.control.passes import Pass
+    from dmtools.migrate.home import Home
+    from dmtools.transfers.plan import ListPlan
 
 J = tables.ftsjob.c
+OPEN_JOBS = ("intent", "submitted")  # transfers.submit, without loading the engine: dm-trace and dm-monitoring ask, too
 
 
 def room(this: Pass) -> int:
@@ -55,6 +57,8 @@ class Rooms:
 
     def bear(self, plan: ListPlan) -> str | None:
         """Counts the bytes of a list; else why they are too many for this hour. One that is larger than an hour goes alone."""
+        from dmtools.transfers.plan import GO
+
         going = plan.of(GO)
         rule, size = self._rule([planned.pair for planned in going]), sum(planned.size or 0 for planned in going)
         if rule is None or not rule.bytes_per_hour:
@@ -80,7 +84,7 @@ def is_limited(rule: Rule) -> bool:
 def used(connection: Connection, matches: Iterable[str], now: datetime) -> tuple[dict[str, int], dict[str, int]]:
     """(open jobs, bytes submitted within the last hour) of these rules, by their `match`."""
     of_rules = (J.pipeline == "migrate", J.rule.in_(matches))
-    opened = select(J.rule, func.count()).where(*of_rules, J.state.in_((INTENT, SUBMITTED))).group_by(J.rule)
+    opened = select(J.rule, func.count()).where(*of_rules, J.state.in_(OPEN_JOBS)).group_by(J.rule)
     recent = select(J.rule, func.sum(J.bytes)).where(*of_rules, J.since > now - timedelta(hours=1)).group_by(J.rule)
     jobs = {row[0]: int(row[1]) for row in connection.execute(opened)}
     return jobs, {row[0]: int(row[1]) for row in connection.execute(recent)}
@@ -118,7 +122,7 @@ def why_not(q: Question, name: str) -> str:
 
 
 def _all_open() -> Any:
-    return select(func.count()).select_from(tables.ftsjob).where(J.pipeline == "migrate", J.state.in_((INTENT, SUBMITTED)))
+    return select(func.count()).select_from(tables.ftsjob).where(J.pipeline == "migrate", J.state.in_(OPEN_JOBS))
 
 
 def in_hours(window: str, now: time) -> bool:

@@ -17,7 +17,7 @@ from dmtools.control import traces
 from dmtools.control.entry import Entry, Match, Question, Trace
 from dmtools.control.hindrances import Hindrance
 from dmtools.ledger import tables
-from dmtools.migrate import masters, pressure
+from dmtools.migrate import masters
 from dmtools.migrate.masters import MasterRefused
 from dmtools.migrate.rules import Rules
 from dmtools.migrate.states import DOING, LISTED, OKAY, TODO
@@ -35,6 +35,8 @@ def advice(error_class: str) -> str:
 
 def no_room(q: Question, listed: Row[Any]) -> str:
     """Why a list that is due may not go yet: all jobs are open that may be, or its rule's window, jobs or bytes."""
+    from dmtools.migrate import pressure
+
     return pressure.why_not(q, listed.name)
 
 
