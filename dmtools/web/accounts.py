@@ -92,7 +92,9 @@ def matches(stored: str | None, password: str) -> bool:
 
 
 def password_of(connection: Connection, name: str) -> str | None:
-    """The stored hash; None when there is no such user."""
+    """The stored hash; None when there is no such user, or no user can have this name."""
+    if not _NAME.fullmatch(name):
+        return None
     found: str | None = connection.execute(select(U.password).where(U.name == name)).scalar()
     return found
 

@@ -37,6 +37,8 @@ def test_in_and_out(web: Server, home: Path) -> None:
 
 def test_a_wrong_name_and_a_wrong_password_are_answered_alike_and_not_for_ever(web: Server) -> None:
     person = Person(web.url)
+    for name in ("", "ä\u202e", "\0", "a" * 5000, "' OR 1=1 --"):
+        assert person.sign_in(name, "x").status_code == 401
     unknown, wrong = person.sign_in("nobody", "x"), person.sign_in("anna", "x")
     hidden = re.compile(r'value="[^"]*"')
     assert unknown.status_code == wrong.status_code == 401
