@@ -17,7 +17,6 @@ from sqlalchemy import Connection, select
 
 from dmtools.command.report import Report
 from dmtools.control import heartbeats, holds
-from dmtools.control.display import size
 from dmtools.control.holds import AUTOMATIC, Hold
 from dmtools.ledger import tables
 from dmtools.ledger.leases import HOST
@@ -114,6 +113,8 @@ def _full(path: Path, percent: float, held: bool) -> str:
     wanted = min(percent * MORE, (percent + 100) / 2)
     if usable <= 0 or 100 * found.f_bavail >= usable * (wanted if held else percent):
         return ""
+    from dmtools.control.display import size  # seldom needed
+
     unit = found.f_frsize
     until = size(usable * wanted / 100 * unit)
     return f"{path} has {size(found.f_bavail * unit)} free: make room; with {until} new work begins again by itself"

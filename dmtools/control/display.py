@@ -68,11 +68,11 @@ def component_line(row: dict[str, Any], at: datetime) -> str:
 
 def held(hold: dict[str, Any]) -> str:
     """A hold in one line."""
+    kind = "automatic " if hold["kind"] == "automatic" else ""
     until = f" until {clock.local(instant(hold['until']))}" if hold["until"] else ""
     since = clock.local(instant(hold["since"]))
-    return one_line(
-        f"{hold['state']} of {hold['scope']} by {hold['by']} since {since}{until}: {hold['reason'] or 'no reason given'}"
-    )
+    reason = hold["reason"] or "no reason given"
+    return one_line(f"{kind}{hold['state']} of {hold['scope']} by {hold['by']} since {since}{until}: {reason}")
 
 
 def seen(sight: dict[str, Any], at: datetime) -> str:

@@ -144,6 +144,7 @@ def test_it_is_told_by_every_command_that_tells_of_holds(tiny: Run, home: Path) 
     shown = tiny(name="dm-command").ok().out
     assert "tiny/work: drain\n" in shown
     assert "automatic drain of tiny/work by error limit since " in shown
+    assert "hold automatic drain of tiny/work by error limit since " in tiny(name="dm-monitoring").ok().out
     told = tiny("--json", name="dm-monitoring").ok().json["pipelines"]["tiny"]
     assert [(hold["kind"], hold["scope"]) for hold in told["control"]["holds"]] == [("automatic", "tiny/work")]
     assert (told["control"]["state"], told["components"]["work"]["control"]) == ("run", "drain")
