@@ -6,7 +6,8 @@ it stands, and clients in processes of their own, each with one connection that 
 flood   50 clients, each sends its next request when it has the answer: requests a second, and the slowest
 steady  50 clients, 300 requests a second in all, sent by the clock whatever the answers: the 99th of 100
 
-An answer counts from the moment at which its request was due. Raw samples go to --samples FILE.
+An answer counts from the moment at which its request was due; how late a busy machine woke the client for it is told beside.
+Raw samples go to --samples FILE.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from urllib.parse import urlencode, urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD = "for the bench alone"
+Sample = tuple[float, float, float]  # when it was due, how late the machine let us send it, seconds to the whole answer
 PROCESSES = 2  # that share the clients
 RATE = 300
 
@@ -74,8 +76,8 @@ def sign_in(url: str) -> str:
     return str(answer.headers["Set-Cookie"].partition(";")[0])
 
 
-def one_client(place: str, cookie: str, dues: list[float] | None, end: float, found: list[tuple[float, float]]) -> None:
-    """Sends a request whenever one is due, or at once, until the end; keeps (when due, seconds to the whole answer)."""
+def one_client(place: str, cookie: str, dues: list[float] | None, end: float, found: list[Sample]) -> None:
+    """Sends a request whenever one is due, or at once, until the end; keeps the samples."""
     client = http.client.HTTPConnection(place, timeout=30)
     number = 0
     while (due := dues[number] if dues is not None and number < len(dues) else time.monotonic()) < end:
@@ -83,20 +85,21 @@ def one_client(place: str, cookie: str, dues: list[float] | None, end: float, fo
             if number >= len(dues):
                 break
             time.sleep(max(0.0, due - time.monotonic()))
+        late = time.monotonic() - due
         client.request("GET", "/", headers={"Cookie": cookie})
         answer = client.getresponse()
         body = answer.read()
         assert answer.status == 200, answer.status
         assert len(body) > 5000
-        found.append((due, time.monotonic() - due))
+        found.append((due, late, time.monotonic() - due))
         number += 1
 
 
 def some_clients(
     place: str, cookie: str, numbers: range, clients: int, steady: bool, begin: float, seconds: float
-) -> list[tuple[float, float]]:
+) -> list[Sample]:
     """One process's share: a thread a client."""
-    found: list[tuple[float, float]] = []
+    found: list[Sample] = []
     gap = clients / RATE
     threads = []
     for number in numbers:
@@ -110,7 +113,7 @@ def some_clients(
     return found
 
 
-def load(url: str, cookie: str, clients: int, seconds: float, *, steady: bool) -> list[tuple[float, float]]:
+def load(url: str, cookie: str, clients: int, seconds: float, *, steady: bool) -> list[Sample]:
     """All samples of all clients."""
     place, begin = urlsplit(url).netloc, time.monotonic() + 1
     shares = [range(start, clients, PROCESSES) for start in range(PROCESSES)]
@@ -119,11 +122,12 @@ def load(url: str, cookie: str, clients: int, seconds: float, *, steady: bool) -
         return [sample for found in pool.starmap(some_clients, jobs) for sample in found]
 
 
-def told(name: str, samples: list[tuple[float, float]], seconds: float) -> None:
-    times = sorted(taken for _, taken in samples)
+def told(name: str, samples: list[Sample], seconds: float) -> None:
+    times, late = sorted(taken for _, _, taken in samples), sorted(late for _, late, _ in samples)
     at = {share: times[min(len(times) - 1, int(len(times) * share))] * 1000 for share in (0.5, 0.9, 0.99)}
     print(f"{name}: {len(times):,} requests, {len(times) / seconds:,.0f} a second; median {at[0.5]:.1f} ms", end="")
-    print(f", 90th of 100 {at[0.9]:.1f} ms, 99th {at[0.99]:.1f} ms, slowest {times[-1] * 1000:.0f} ms")
+    print(f", 90th of 100 {at[0.9]:.1f} ms, 99th {at[0.99]:.1f} ms, slowest {times[-1] * 1000:.0f} ms", end="")
+    print(f"; the machine woke the clients late by {late[int(len(late) * 0.99)] * 1000:.1f} ms (99th)")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from dmtools import clock
 from dmtools.control.entry import Pipeline
+from dmtools.control.train_ok import Outcome
 from dmtools.settings import Settings
 from dmtools.web import accounts, pages, status
 from dmtools.web.news import News, moment
@@ -50,9 +51,16 @@ class Finished:
             self._kept[what, role] = (key, body)
             return body
 
+    def _outcome(self) -> Outcome | None:
+        """The newest verdicts; when the tables can't be read nothing is known, whatever was well before."""
+        reading = self._news.figures()
+        if old := self._news.old(reading):
+            return Outcome(str(self._settings.home), clock.now(), failure=old)
+        return self._news.verdicts().value
+
     def _live(self, role: str) -> str:
-        reading, verdicts = self._news.figures(), self._news.verdicts()
-        snapshot, outcome = reading.value, verdicts.value
+        reading, outcome = self._news.figures(), self._outcome()
+        snapshot = reading.value
         values: dict[str, Any] = status.view(snapshot, self._entries) if snapshot else {"at": None}
         return pages.render(
             "live",
@@ -79,7 +87,7 @@ class Finished:
         return pages.page(f"dmtools at {self._settings.home}", body, signed_in=True, scripts=True)
 
     def _json(self) -> bytes:
-        reading, outcome = self._news.figures(), self._news.verdicts().value
+        reading, outcome = self._news.figures(), self._outcome()
         told = (
             reading.value.told if reading.value else {"schema": 1, "at": None, "home": str(self._settings.home), "pipelines": {}}
         )

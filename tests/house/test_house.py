@@ -160,7 +160,8 @@ def test_the_wheel_holds_commands_and_migrations(tmp_path: Path) -> None:
     wheel = next(tmp_path.glob("*.whl"))
     inside = zipfile.ZipFile(wheel).namelist()
     assert {name.rpartition("/scripts/")[2] for name in inside if "/scripts/" in name} == set(COMMANDS)
-    assert any(name.endswith("migrations/versions/0001_foundation.py") for name in inside)
+    for name in ("ledger/migrations/versions/0001_foundation.py", "web/templates/live.html", "web/static/style.css"):
+        assert any(one.endswith(name) for one in inside), name
     assert {Path(name).stem for name in inside if "/share/man/man1/" in name} == set(COMMANDS)
     subprocess.run([uv, "venv", "-q", "--python", sys.executable, tmp_path / "venv"], check=True, env=env)
     subprocess.run([uv, "pip", "install", "-q", "--python", tmp_path / "venv/bin/python", wheel], check=True, env=env)

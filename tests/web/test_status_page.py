@@ -148,7 +148,10 @@ def test_without_its_database_it_stays_up_and_says_how_old_it_is(anna: Person, h
     assert page.status_code == 200
     assert re.search(r"These data are \d+ s old: the database can&#x27;t be read: .*is not there", page.text)
     assert ">1<" in page.text
-    assert anna.get("/api/status.json").json()["problem"]
+    found = anna.get("/api/status.json").json()
+    assert found["problem"]
+    assert found["train_ok"]["state"] == "UNKNOWN"
+    assert "UNKNOWN" in page.text
     for answer in (anna.order("halt", "all", "x"), anna.get("/search?q=x"), Person(anna.url).sign_in("anna")):
         assert answer.status_code == 503
         assert "can&#x27;t be read" in answer.text
