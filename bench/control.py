@@ -4,7 +4,8 @@
 
 The other side, alternated with them in one run, is `python -c "import click, sqlalchemy, nagiosplugin"`: what any such
 program pays before it begins. Prints each sample (user + system CPU seconds of the process), medians and their ratio, which must
-be under 1.2; then every query that the two issue, with its plan. --database: an empty MariaDB's URL instead of sqlite.
+be under 1.2; then every query that the two issue, with its plan. --database: an empty MariaDB's URL instead of
+sqlite; its driver and dialect are then imported by the other side, too.
 --home keeps the HOME, and takes it as it is the next time. --prune: how long `dm-db prune --older-than 90d` takes then.
 """
 
@@ -33,6 +34,7 @@ from tests.control.million import Numbers, fill  # noqa: E402
 from tests.control.queries import plans_on_mariadb, plans_on_sqlite, queries_of  # noqa: E402
 
 BASE = "import click, sqlalchemy, nagiosplugin"
+DRIVER = ", pymysql, sqlalchemy.dialects.mysql.pymysql"
 COMMANDS = ("dm-train-ok", "dm-monitoring")
 MOST = 1.2
 
@@ -70,9 +72,9 @@ def cpu(argv: list[str], home: Path) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def alternate(home: Path, runs: int) -> dict[str, list[float]]:
+def alternate(home: Path, runs: int, base: str) -> dict[str, list[float]]:
     """The samples of each side, in turn, after one run of each that isn't counted."""
-    sides = {"imports alone": [sys.executable, "-c", BASE]}
+    sides = {"imports alone": [sys.executable, "-c", base]}
     sides |= {name: [sys.executable, str(ROOT / "bin" / name)] for name in COMMANDS}
     for argv in sides.values():
         cpu(argv, home)
@@ -127,7 +129,7 @@ def main() -> int:
     home = asked.home or place / "home"
     try:
         make(home, Numbers(20_000, 100_000) if asked.small else Numbers(), asked.database)
-        samples = {} if asked.plans else alternate(home, asked.runs)
+        samples = {} if asked.plans else alternate(home, asked.runs, BASE + (DRIVER if asked.database else ""))
         good = show(samples) if samples else True
         show_plans(home)
         if asked.prune:
