@@ -127,7 +127,7 @@ def filling(one: dict[str, Any], at: datetime) -> str:
 def stuck(one: dict[str, Any], at: datetime) -> tuple[str, str, str]:
     """What doesn't move and for how long; why; what to do."""
     since = instant(one["since"])
-    held_for = clock.age((at - since).total_seconds()) if since else "?"
+    held_for = clock.age(max(0.0, (at - since).total_seconds())) if since else "?"  # a clock may have been set back
     return one_line(f"{one['subject']}, {one['state']} for {held_for}"), one_line(one["why"]), one_line(one["next"])
 
 
@@ -154,7 +154,10 @@ def instant(text: str | None) -> datetime | None:
 def ago(text: str | None, at: datetime) -> str:
     """How long ago."""
     when = instant(text)
-    return "never" if when is None else f"{clock.age((at - when).total_seconds())} ago"
+    if when is None:
+        return "never"
+    seconds = (at - when).total_seconds()
+    return f"{clock.age(seconds)} ago" if seconds >= 0 else f"{clock.age(-seconds)} in the future"
 
 
 def trace(one: Trace) -> Iterator[str]:
