@@ -72,6 +72,10 @@ class StatusPage:
             ("GET", "/static/<name>", self._static),
         )
 
+    def look(self) -> str:
+        """Why the tables can't be read now; empty when they can."""
+        return self._news.look()
+
     def close(self) -> None:
         """Ends the threads that read."""
         self._news.stop()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import sys
+import time
 from collections.abc import Callable
 
 from dmtools.command.log import LogFile
@@ -43,7 +44,11 @@ def serve(
         url = server.start()
         setup.log(f"listening on {url}")
         ready(url)
-        threading.Event().wait()
+        if problem := site.look():
+            up = "the page is up, and shows figures once it can"
+            print(f"dm-web: the database can't be read: {problem}; {up}", file=sys.stderr, flush=True)
+        while True:  # Python sees a signal that came in the last moment before a sleep only after it
+            time.sleep(0.5)
     finally:
         server.stop()
         site.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
+import re
 import socket
 import sys
 import threading
@@ -30,6 +32,7 @@ HEADERS = (
 _NAMES = frozenset(name.lower() for name, _ in HEADERS)
 _BODY_BYTES, _HEAD_BYTES = 64 << 10, 32 << 10
 _IDLE_SECONDS = 10
+_CLOSING_SECONDS = 3
 _CONNECTIONS = 500  # that wait for their next request; each costs a socket, no thread
 
 
@@ -74,18 +77,22 @@ class HttpServer:
         return f"http://{shown}:{self._http.bind_addr[1]}"
 
     def stop(self) -> None:
-        """Answers what has begun, for a second at most, and closes."""
-        self._http.stop()
+        """Answers what has begun, for a few seconds at most, and closes; the process is to end then."""
+        closing = threading.Thread(target=self._http.stop, name="closing", daemon=True)
+        closing.start()
+        closing.join(_CLOSING_SECONDS)  # cheroot itself would wait for an answer that hangs in the database
 
 
 def _no_address(host: str, port: int, problem: OSError) -> Unavailable:
-    left = "choose another with --port N; --port 0 takes any free one"
-    if problem.errno == errno.EADDRINUSE or "Address already in use" in str(problem):
-        return Unavailable("no port", f"{host}:{port}", "another program listens there", left)
-    if problem.errno == errno.EACCES:
-        return Unavailable("no port", f"{host}:{port}", "only root may listen there", left)
-    why = problem.strerror or str(problem)
-    return Unavailable("no address", f"{host}:{port}", why, "give an address of this machine with --host")
+    found = re.search(r"\[Errno (\d+)\]", str(problem))  # cheroot keeps the number in its text alone
+    number = problem.errno or (int(found[1]) if found else 0)
+    subject, left = f"{host}:{port}", "choose another with --port N; --port 0 takes any free one"
+    if number == errno.EADDRINUSE:
+        return Unavailable("no port", subject, "another program listens there", left)
+    if number == errno.EACCES:
+        return Unavailable("no port", subject, "only root may listen there", left)
+    why = os.strerror(number) if number else str(problem)
+    return Unavailable("no address", subject, why, "give an address of this machine with --host")
 
 
 def _with_headers(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:

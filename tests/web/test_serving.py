@@ -78,6 +78,8 @@ def test_passwords_do_not_go_over_plain_http_to_elsewhere(home: Path, host: str)
 
 def test_a_taken_port_is_told(home: Path, web: Server) -> None:
     port = web.url.rpartition(":")[2]
+    elsewhere = run("dm-web", "--host", "192.0.2.1", "--behind-proxy", "--port", 0, home=home).gave(75).err
+    assert "Cannot assign requested address; nothing was changed; give an address of this machine" in elsewhere
     gave = run("dm-web", "--port", port, "--json", home=home).gave(75)
     assert "another program listens there" in gave.json["errors"][0]["why"]
 

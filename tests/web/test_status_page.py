@@ -165,7 +165,9 @@ def test_without_its_database_it_stays_up_and_says_how_old_it_is(anna: Person, h
 def test_it_starts_without_its_database_and_shows_it_once_it_is_there(home: Path, serve: Callable[..., Server]) -> None:
     add_user(home, "anna", "viewer")
     (home / "dmtools.db").rename(home / "aside.db")
-    person = Person(serve("dm-web", "--port", 0, home=home).url)
+    web = serve("dm-web", "--port", 0, home=home)
+    wait_until(lambda: "the page is up, and shows figures once it can" in web.said, 20, "it says so at the terminal")
+    person = Person(web.url)
     assert person.get("/healthz").text == "degraded\n"
     assert person.sign_in("anna").status_code == 503
     (home / "aside.db").rename(home / "dmtools.db")
