@@ -59,7 +59,7 @@ def _write_hidden(path: Path, data: bytes, mode: int) -> Path:
             os.fsync(handle)
         finally:
             os.close(handle)
-    except OSError:
+    except BaseException:  # a signal, too
         temporary.unlink(missing_ok=True)
         raise
     return temporary
@@ -93,7 +93,7 @@ def publish(directory: Path, files: Iterable[tuple[str, bytes]], mode: int = 0o6
                 name = made[-1]
                 os.rename(f".{name}{tail}", name, src_dir_fd=place, dst_dir_fd=place)
                 made.pop()
-        except OSError:
+        except BaseException:  # a signal, too
             for name in made:
                 _forget(f".{name}{tail}", place)
             raise

@@ -167,7 +167,7 @@ def leftovers(this: Pass, pipeline: str, places: Iterable[Path]) -> Iterator[Fin
     """Hidden files in the making whose maker is dead: no reader ever sees them, they only take room."""
     for path in _left(this, places):
         says = "a file in the making, left by a command that is gone"
-        yield Finding(pipeline, "leftover", str(path.relative_to(this.home)), says, "it is removed")
+        yield Finding(pipeline, "leftover", str(path.relative_to(this.home)), says, "it is removed", note=True)
 
 
 def sweep(this: Pass, places: Iterable[Path]) -> None:
