@@ -1,4 +1,4 @@
-"""While one batch of jobs is on its way the next is planned: a consumer that is stopped in the midst of that, and what follows."""
+"""One batch is on its way while the next is planned: a consumer that is stopped in the midst of that, and what follows."""
 
 from __future__ import annotations
 
