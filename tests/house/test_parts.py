@@ -76,7 +76,7 @@ def test_wrapper_of_a_path_with_blanks_and_quotes(tmp_path: Path) -> None:
     (root / "bin/one").write_text("#!/usr/bin/env python3\nimport sys; print(sys.argv[1:])\n")
     (root / "bin/two").write_text('#!/bin/sh\necho "$1"\n')
     (root / "bin/two").chmod(0o755)
-    assert wrappers.sync(root) == ["one", "two"]
+    assert wrappers.sync(root) == ["one", "two", "man pages"]
     assert wrappers.sync(root) == []
     assert subprocess.run([root / ".venv/bin/one", "a b"], capture_output=True, text=True, check=True).stdout == "['a b']\n"
     assert subprocess.run([root / ".venv/bin/two", "a b"], capture_output=True, text=True, check=True).stdout == "a b\n"
