@@ -83,7 +83,7 @@ def _how_to_look(demo: Demo) -> list[str]:
     return [
         "It is all left there, and both servers run. To look at it:",
         f"  export PATH={demo.env['PATH'].partition(':')[0]}:$PATH DMTOOLS_HOME={demo.home}",
-        "  dm-monitoring",
+        "  dm-monitoring                          # or as a page: dm-web user add ME --role shifter; dm-web",
         "  dm-trace /staged/fails-always.raw",
         "  less $DMTOOLS_HOME/log/cron.out        # what cron would have mailed",
         "  ls $DMTOOLS_HOME/migrate/DONE/*",

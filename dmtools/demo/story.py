@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dmtools.demo import books, crontab, passes, proof, staged
+from dmtools.demo import books, control, crontab, passes, proof, staged
 from dmtools.demo.display import Display
 from dmtools.demo.passes import Ran, Strike
 from dmtools.demo.proof import Check
@@ -123,6 +123,7 @@ def play(demo: Demo) -> None:
     _make_tree(demo)
     _start(demo)
     _rounds(demo)
+    _control_room(demo)
     _prove(demo)
     demo.staying = demo.wishes.keep
 
@@ -199,8 +200,7 @@ def _rounds(demo: Demo) -> None:
             demo.display.say("fts2 is started again", "yellow")
         if not late and number >= 2 and (demo.home / "migrate/TODO/ListOfLFNs/Done/demo-a.txt").exists():
             late = True
-            hand_in(demo.home, "demo-a.txt", staged.longer(staged.master_lists(demo.tree)["demo-a.txt"]))
-            demo.display.say(f"demo-a.txt comes again with {len(staged.LATE)} names more at its end")
+            _halted(demo, number, lines)
         elif late and books.at_rest(demo.home):
             break
         if time.monotonic() > deadline:
@@ -210,6 +210,19 @@ def _rounds(demo: Demo) -> None:
     kills = sum(strike.done for strike in strikes)
     against = [] if kills == len(strikes) else [f"{len(strikes)} were meant to: there was too little to do (--files)"]
     demo.checks.append(Check(f"{kills} times kill -9 hit a command or a server in the middle", against))
+
+
+def _halted(demo: Demo, number: int, lines: Sequence[crontab.Line]) -> None:
+    """A shifter halts migrate, and a master list grows meanwhile: nothing moves until the word is run."""
+    before = books.tally(demo.home)
+    control.typed(demo.display, demo.env, "dm-command", "halt", "migrate", "--reason", "a disk is changed", "--until", "+1h")
+    hand_in(demo.home, "demo-a.txt", staged.longer(staged.master_lists(demo.tree)["demo-a.txt"]))
+    demo.display.say(f"demo-a.txt comes again with {len(staged.LATE)} names more at its end")
+    for line in lines:
+        _one(demo, number, line, None)
+    after = books.tally(demo.home)
+    demo.checks.append(Check("halted, no file moves", [] if after == before else [f"{before} became {after}"]))
+    control.typed(demo.display, demo.env, "dm-command", "run", "migrate")
 
 
 def _one(demo: Demo, number: int, line: crontab.Line, strike: Strike | None) -> None:
@@ -243,6 +256,12 @@ def _show(demo: Demo, label: str) -> str:
     demo.display.at(sum(tally.get(state, 0) for state in books.DONE), label)
     order = ("Listed", "TODO", "DOING", *books.DONE)
     return "  ".join(f"{state} {tally[state]}" for state in order if tally.get(state))
+
+
+def _control_room(demo: Demo) -> None:
+    demo.display.head("What nagios and a shifter are told")
+    demo.checks.append(control.nagios(demo.display, demo.env))
+    demo.checks.append(control.shifter(demo.display, demo.env, "/staged/fails-always.raw"))
 
 
 def _prove(demo: Demo) -> None:
