@@ -7,6 +7,7 @@ import ctypes
 import errno
 import fcntl
 import hashlib
+import itertools
 import mmap
 import os
 import re
@@ -14,7 +15,9 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 from dmtools import durable
 from dmtools.names import encode, shown
@@ -265,28 +268,68 @@ def _publish(temporary: bytes, target: bytes, overwrite: bool) -> None:
 def pump(reader: int, writer: int, source: bytes, target: bytes, most: int, pulse: Pulse | None = None) -> Copied:
     """All bytes from one handle to the other in one read, adler32 on the way; the disk starts to write at once.
 
-    It stops when more than `most` bytes came: following a file that grows might never end.
+    While one block is written the next is read and summed. It stops when more than `most` bytes came: following a file that
+    grows might never end.
     """
-    value, length, started = 1, 0, 0
-    with mmap.mmap(-1, BLOCK) as block, memoryview(block) as view:
-        while True:
+    value, length = 1, 0
+    with contextlib.ExitStack() as stack:
+        blocks = [stack.enter_context(memoryview(stack.enter_context(mmap.mmap(-1, BLOCK)))) for _ in range(2)]
+        out = stack.enter_context(_Writer(writer, target))
+        for view in itertools.cycle(blocks):
             with _acting(source, "read"):
-                count = os.readv(reader, [block])
+                count = os.readv(reader, [view])
+            if count and length <= most:
+                value = sums.adler32(view[:count], value)
+            out.wait()
             if not count or length > most:
                 return Copied(length, sums.text(value))
-            with view[:count] as piece, _acting(target, "written"):
-                value = sums.adler32(piece, value)
-                _write(writer, piece)
             length += count
-            if length - started >= WRITE_OUT_EACH:  # so that the fsync at the end finds little left to do
-                _LIBC.sync_file_range(writer, ctypes.c_int64(started), ctypes.c_int64(length - started), _WRITE_OUT)
-                started = length
+            out.begin(view[:count], last=count < BLOCK or length >= most)
             if pulse is not None:
                 pulse.beat()
+    raise AssertionError("a cycle has no end")
 
 
-def _write(writer: int, piece: memoryview) -> None:
-    done = 0
-    while done < len(piece):
-        with piece[done:] as rest:
-            done += os.write(writer, rest)
+class _Writer:
+    """Writes one block at a time; in a thread of its own, for a file that has more than one."""
+
+    def __init__(self, handle: int, target: bytes) -> None:
+        self._handle, self._target = handle, target
+        self._pool: ThreadPoolExecutor | None = None
+        self._under_way: Future[None] | None = None
+        self._length = self._told = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The buffers are free again."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def begin(self, piece: memoryview, *, last: bool) -> None:
+        """Begins to write the piece, which must stay as it is until `wait`."""
+        if last and self._pool is None:
+            self._write(piece)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1)
+        self._under_way = self._pool.submit(self._write, piece)
+
+    def wait(self) -> None:
+        """Until the piece is written. Raises StorageError."""
+        if self._under_way is not None:
+            done, self._under_way = self._under_way, None
+            done.result()
+
+    def _write(self, piece: memoryview) -> None:
+        with piece, _acting(self._target, "written"):
+            done = 0
+            while done < len(piece):
+                with piece[done:] as rest:
+                    done += os.write(self._handle, rest)
+            self._length += done
+        if self._length - self._told >= WRITE_OUT_EACH:  # so that the fsync at the end finds little left to do
+            span = (ctypes.c_int64(self._told), ctypes.c_int64(self._length - self._told))
+            _LIBC.sync_file_range(self._handle, *span, _WRITE_OUT)
+            self._told = self._length
