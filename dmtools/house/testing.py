@@ -133,7 +133,7 @@ def _set_up(options: argparse.Namespace, without: Sequence[str]) -> list[str]:
 def _pytest(options: argparse.Namespace, without: Sequence[str], rest: Sequence[str]) -> list[str]:
     command = [str(VENV / "python"), "-m", "pytest"]
     if not any(word.startswith("-n") for word in rest):
-        command += ["-n", str(max(2, os.cpu_count() or 2)), "--dist", "worksteal"]
+        command += ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]  # one more: they often wait for a server
     command += ["--without", ",".join(without)] if without else []
     command += ["--quick"] if options.quick else []
     return [*command, *rest]
