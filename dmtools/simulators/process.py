@@ -75,7 +75,8 @@ class Signals:
 
     def wait(self) -> int:
         """Blocks until a signal comes or `stop` is called; gives the exit code."""
-        self._event.wait()
+        while not self._event.wait(0.5):  # Python sees a signal that came in the last moment before a wait only after it
+            pass
         return self.code
 
     def stop(self, code: int) -> None:

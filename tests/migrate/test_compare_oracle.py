@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dmtools.migrate.compare import lists, merge
@@ -130,6 +130,7 @@ def test_any_bytes_are_read_to_the_end(rubbish: list[bytes], good: list[bytes]) 
     """Every line is a name, a comment, empty, or set aside; nothing else happens."""
     rows = [*rubbish, *good]
     random.Random(len(rows)).shuffle(rows)
+    assume(not joined(rows).startswith(tuple(lists.PACKED)))  # what is packed is refused as a whole, or unpacked
     found, _, (dump, _) = compared(joined(rows), b"", anything())
     skipped = sum(not line or line.startswith(b"#") for line in rows)
     assert dump.lines == len(rows)
