@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -106,7 +107,10 @@ def mariadb_template() -> Iterator[tuple[Path, tuple[str, ...]]]:
     _own(place, start_as)
     install = ["mariadb-install-db", "--no-defaults", f"--datadir={place}/data", "--auth-root-authentication-method=normal"]
     install += ["--skip-test-db", "--innodb-log-file-size=8M"]
-    subprocess.run([*start_as, *install], check=True, capture_output=True, env=environment(extra=SBIN))
+    with Path(__file__).open("rb") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # two at once disturb each other
+        done = subprocess.run([*start_as, *install], capture_output=True, text=True, env=environment(extra=SBIN))
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     yield place, start_as
     shutil.rmtree(place)
 

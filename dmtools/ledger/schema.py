@@ -22,7 +22,10 @@ def upgrade(ledger: Ledger) -> str | None:
         _write_ahead(ledger)
     with ledger.write() as connection:
         if not ledger.sqlite:  # its DDL commits at once, so two upgrades must not run side by side
-            connection.exec_driver_sql("SELECT GET_LOCK('dmtools-upgrade', 60)")
+            connection.detach()  # it is closed at the end, not kept: the lock goes with it
+            if not connection.exec_driver_sql("SELECT GET_LOCK('dmtools-upgrade', 60)").scalar():
+                said = f"another upgrade of {ledger.shown} is under way"
+                raise LedgerUnavailable(said, "wait for its end, then: dm-db upgrade")
             connection.exec_driver_sql("SET default_storage_engine=InnoDB")
         there = inspect(connection).has_table("alembic_version")
         before = schema_version(connection) if there else None
