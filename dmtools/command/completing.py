@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable
 
 import click
+
+from dmtools.command.named import named
 
 Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 
@@ -19,9 +20,8 @@ def names(place: str) -> Complete:
     """What `module:function` gives: it is called with the options given so far, and loaded only then. No error is ever shown."""
 
     def complete(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-        module, _, function = place.partition(":")
         try:
-            found: Iterable[str] = getattr(importlib.import_module(module), function)(context.params)
+            found: Iterable[str] = named(place)(context.params)
             return [name for name in found if name.startswith(begun.lower())]
         except Exception:  # noqa: BLE001 - a person who types can't read it here; the command itself will tell
             return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
+from dmtools.command.named import named
 from dmtools.control.entry import Pipeline
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
@@ -91,7 +91,7 @@ def _look(inspection: Inspection, entries: Sequence[Pipeline]) -> list[Finding]:
 def _checked(entry: Pipeline, inspection: Inspection) -> list[Finding]:
     """A check that can't be made is a finding, when it is a third party's."""
     try:
-        return list(_function(entry.check)(inspection))
+        return list(named(entry.check)(inspection))
     except Exception as problem:
         if entry.check.startswith("dmtools."):
             raise
@@ -106,7 +106,7 @@ def repair(inspection: Inspection, entries: Sequence[Pipeline], findings: Sequen
     for entry in entries:
         mine = [finding for finding in findings if finding.pipeline == entry.name]
         if entry.repair and mine:
-            _function(entry.repair)(inspection, mine)
+            named(entry.repair)(inspection, mine)
 
 
 def after(before: Sequence[Finding], now: Sequence[Finding]) -> list[Outcome]:
@@ -115,11 +115,6 @@ def after(before: Sequence[Finding], now: Sequence[Finding]) -> list[Outcome]:
     found = [Outcome(finding, finding.key not in left) for finding in before]
     known = {finding.key for finding in before}
     return found + [Outcome(finding) for finding in now if finding.key not in known]
-
-
-def _function(place: str) -> Any:
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def common_places(home: Path) -> tuple[Path, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dmtools import clock
 from dmtools.command.report import one_line
 from dmtools.control import troubles
+from dmtools.control.holds import Hold
 
 if TYPE_CHECKING:
     from dmtools.control.entry import Trace
@@ -68,11 +69,10 @@ def component_line(row: dict[str, Any], at: datetime) -> str:
 
 def held(hold: dict[str, Any]) -> str:
     """A hold in one line."""
-    kind = "automatic " if hold["kind"] == "automatic" else ""
-    until = f" until {clock.local(instant(hold['until']))}" if hold["until"] else ""
-    since = clock.local(instant(hold["since"]))
-    reason = hold["reason"] or "no reason given"
-    return one_line(f"{kind}{hold['state']} of {hold['scope']} by {hold['by']} since {since}{until}: {reason}")
+    since = instant(hold["since"])
+    assert since is not None
+    words = (hold["scope"], hold["state"], hold["kind"], hold["by"], hold["reason"])
+    return Hold(*words, since, instant(hold["until"])).sentence()
 
 
 def seen(sight: dict[str, Any], at: datetime) -> str:

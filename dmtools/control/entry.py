@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from dmtools.command.named import named
 from dmtools.ledger.journal import States
 from dmtools.settings import Settings
 
@@ -174,8 +174,5 @@ class Pipeline:
     def ask(self, what: str, question: Question | Probing) -> Iterable[Any]:
         """Asks the function that its field `what` names; nothing when it has none."""
         place = getattr(self, what)
-        if not place:
-            return ()
-        module, _, function = place.partition(":")
-        found: Iterable[Any] = getattr(importlib.import_module(module), function)(question)
+        found: Iterable[Any] = named(place)(question) if place else ()
         return found

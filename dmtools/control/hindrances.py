@@ -176,8 +176,8 @@ def lock_holder(path: Path) -> int | None:
 
 def servers(connection: Connection, pipeline: str, wanted: set[str]) -> Iterator[Hindrance]:
     """Those of these servers that the last pass could not use, when it could use none of them."""
-    away = {name.partition("/")[2]: row for name, row in sightings.read(connection, pipeline, sightings.AWAY).items()}
-    refused = {name.partition("/")[2]: row for name, row in sightings.read(connection, pipeline, sightings.REFUSED).items()}
+    away = sightings.servers_seen(connection, pipeline, sightings.AWAY)
+    refused = sightings.servers_seen(connection, pipeline, sightings.REFUSED)
     if not wanted or not wanted <= away.keys() | refused.keys():
         return
     for name in sorted(wanted & refused.keys()):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 from sqlalchemy import Connection
 
 from dmtools import clock
+from dmtools.command.named import named
 from dmtools.command.run import Context, tell, tool
 from dmtools.control import automatic, heartbeats, holds
 from dmtools.control.holds import Hold
@@ -61,9 +61,7 @@ class Pass:
         """Whose disks are looked at, by the scope that a full one drains."""
         places = {"all": [self.home]}
         if self._buffers:
-            module, _, function = self._buffers.partition(":")
-            own = getattr(importlib.import_module(module), function)(self.settings)
-            places[f"{self.report.pipeline}/{self.report.component}"] = own
+            places[f"{self.report.pipeline}/{self.report.component}"] = named(self._buffers)(self.settings)
         return places
 
     def moved(self, before: str, after: str, n: int = 1) -> None:

@@ -245,15 +245,15 @@ def servers(look: Look) -> Iterator[Figure]:
     """The servers of [fts] that the last passes found away, or that refused our credentials."""
     known = {server.name: server.weight for server in look.settings.fts.servers}
     for entry, _ in look.judged() if look.is_whole() else ():
-        seen = sightings.read(look.connection, entry.name, sightings.AWAY)
-        away = {name.partition("/")[2]: row for name, row in seen.items() if name.partition("/")[2] in known}
+        seen = sightings.servers_seen(look.connection, entry.name, sightings.AWAY)
+        away = {name: row for name, row in seen.items() if name in known}
         for name, (since, why) in away.items():
             said = f"{entry.name}: {name} is away since {clock.age(age(look, since))}: {why}"
             yield Figure(
                 "server_away", {"pipeline": entry.name, "server": name}, max(0.0, age(look, since)), said, "s", state=WARNING
             )
-        seen = sightings.read(look.connection, entry.name, sightings.REFUSED)
-        refused = {name.partition("/")[2]: row for name, row in seen.items() if name.partition("/")[2] in known}
+        seen = sightings.servers_seen(look.connection, entry.name, sightings.REFUSED)
+        refused = {name: row for name, row in seen.items() if name in known}
         for name, (since, why) in refused.items():
             labels, seconds = {"pipeline": entry.name, "server": name}, max(0.0, age(look, since))
             said = f"{entry.name}: no credentials for {name} since {clock.age(seconds)}: {why}"

@@ -35,6 +35,11 @@ def read(connection: Connection, pipeline: str, prefix: str) -> dict[str, tuple[
     return {row.name: (row.at, row.value) for row in connection.execute(query)}
 
 
+def servers_seen(connection: Connection, pipeline: str, how: str) -> dict[str, tuple[datetime, str]]:
+    """By the server's name: (since when, why) of those that are AWAY, or REFUSED us."""
+    return {name.removeprefix(how): seen for name, seen in read(connection, pipeline, how).items()}
+
+
 def _put(connection: Connection, pipeline: str, gone: list[str], new: dict[str, str]) -> None:
     connection.execute(delete(tables.sighting).where(S.pipeline == pipeline, S.name.in_(gone)))
     for name, value in new.items():  # `at` stays: away since then

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, insert, literal, select
 
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 
 SHARD = os.getpid() % 16
@@ -78,7 +79,7 @@ def advance(connection: Connection, table: Table, states: States, moves: Sequenc
             lone += group
             continue
         statement = table.update().values({"state": after, "since": at, **dict(values)})
-        for part in _parts([move.item for move in group]):
+        for part in chunks([move.item for move in group]):
             done += connection.execute(statement.where(table.c.id.in_(part), table.c.state == before)).rowcount
     done += _advance_each(connection, table, lone, at)
     if done != len(moves):
@@ -115,15 +116,11 @@ def record(
             lone += [{**entry, "item": item} for item in items]
             continue
         words = [literal(value, tables.journal.c[name].type) for name, value in entry.items()]
-        for part in _parts(items):
+        for part in chunks(items):
             rows = select(*words, table.c.id).where(table.c.id.in_(part))
             connection.execute(insert(tables.journal).from_select([*entry, "item"], rows, include_defaults=False))
     if lone:
         connection.execute(insert(tables.journal), lone)
-
-
-def _parts(items: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
-    return (items[i : i + size] for i in range(0, len(items), size))
 
 
 def note(connection: Connection, pipeline: str, kind: str, item: int, *, by: str, at: datetime, why: str) -> None:

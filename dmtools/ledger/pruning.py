@@ -16,12 +16,12 @@ from sqlalchemy import Connection, Select, and_, delete, func, or_, select
 
 from dmtools import clock
 from dmtools.ledger import tables, upsert
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Ledger
 from dmtools.ledger.types import AnyRow
 
 CHUNK = 5000  # rows of one transaction: about a tenth of a second
 PAUSE = 0.02  # seconds between two, for those who wait for the write lock
-PART = 500  # items of one IN (...)
 MARK = {"pipeline": "dm", "name": "journal/pruned"}
 J, W, H = tables.journal.c, tables.flow.c, tables.hold.c
 Place = tuple[datetime, int]  # an entry's instant and id: their order is that of the index
@@ -106,7 +106,7 @@ def _journal(
     held = _open_items(connection, known, keep)
     old = [row.id for row in known if (row.pipeline, row.kind, row.item) not in held]
     if old and not dry_run:
-        for part in _parts(old):
+        for part in chunks(old):
             connection.execute(delete(tables.journal).where(J.id.in_(part)))
         marked = pruned_before(connection)
         upsert.put(connection, tables.sighting, MARK, {"at": max(before, marked or before), "value": "the journal was pruned"})
@@ -120,7 +120,7 @@ def _open_items(connection: Connection, rows: Sequence[AnyRow], keep: Keep) -> s
         items.setdefault((row.pipeline, row.kind), set()).add(row.item)
     found = set()
     for (pipeline, kind), numbers in items.items():
-        for part in _parts(sorted(numbers)):
+        for part in chunks(sorted(numbers)):
             query = _open_lists(part) if kind == "list" else _last_states(pipeline, kind, part, keep[pipeline])
             found |= {(pipeline, kind, int(item)) for item in connection.execute(query).scalars()}
     return found
@@ -135,10 +135,6 @@ def _last_states(pipeline: str, kind: str, items: Sequence[int], states: Collect
     newest = select(func.max(J.id).label("id")).where(J.kind == kind, J.item.in_(items), J.pipeline == pipeline)
     last = newest.where(J.to_state.is_not(None)).group_by(J.item).subquery()
     return select(J.item).join(last, last.c.id == J.id).where(J.to_state.in_(states))
-
-
-def _parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (numbers[start : start + PART] for start in range(0, len(numbers), PART))
 
 
 # ---- rates and holds ---------------------------------------------------------------------------------------------------

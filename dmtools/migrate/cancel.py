@@ -14,6 +14,7 @@ from dmtools.command import Refused, Unavailable
 from dmtools.control.orders import who
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import Move, advance
 from dmtools.ledger.types import AnyRow
@@ -168,7 +169,7 @@ def _cancel_jobs(this: Pass, home: Home, found: Chosen, by: str, why: str) -> No
 
 
 def _withdraw_lists(this: Pass, home: Home, wanted: Sequence[str], by: str, why: str) -> None:
-    for part in lists.chunks(wanted, 100):
+    for part in chunks(wanted, 100):
         with this.ledger.read() as connection:
             rows = lists.by_names(connection, "migrate", home.id, part)
         granted = this.leases.claim([row.resource for row in rows.values()])
@@ -275,7 +276,7 @@ def _unknown_there(this: Pass, server: FtsServer, jobs: Sequence[AnyRow]) -> lis
 
     known: dict[str, str] = {}
     try:
-        for part in lists.chunks([job.job for job in jobs], BULK):
+        for part in chunks([job.job for job in jobs], BULK):
             known |= {status.job: status.state for status in server.statuses(part)}
     except (Away, CredentialsRefused) as problem:
         step = "without its word nothing is given up"

@@ -13,6 +13,7 @@ from dmtools.control import checking
 from dmtools.control.checking import Finding, Inspection
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.migrate.home import Home, known_homes
 from dmtools.spool import folders as at
 from dmtools.spool import listfile
@@ -254,7 +255,7 @@ def _list(path: Path) -> ListFile | str:
 
 
 def _rows(scene: Scene, found: Sequence[str]) -> Iterator[tuple[str, ListRow | None]]:
-    for part in lists.chunks(found):
+    for part in chunks(found):
         with scene.this.ledger.read() as connection:
             rows = lists.by_names(connection, "migrate", scene.home.id, part)
         for name in part:

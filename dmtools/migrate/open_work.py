@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from dmtools.control.passes import Pass
 from dmtools.ledger import tables
-from dmtools.migrate.home import Home
 from dmtools.spool import folders as at
 
+if TYPE_CHECKING:
+    from dmtools.control.passes import Pass
+    from dmtools.migrate.home import Home
+
 F, J = tables.filelist.c, tables.ftsjob.c
-OPEN = ("cut", "TODO", "DOING", "settling")  # transfers.OPEN, without loading the engine
+# Those of transfers.lists and transfers.submit, without loading the engine: dm-trace and dm-monitoring ask, too.
+OPEN = ("cut", "TODO", "DOING", "settling")
+OPEN_JOBS = ("intent", "submitted")
 
 
 def has_open_work(this: Pass, home: Home) -> bool:

@@ -11,6 +11,7 @@ from dmtools import names
 from dmtools.control.entry import Buffer, Probing, Question, Stuck
 from dmtools.ledger import tables
 from dmtools.ledger.types import AnyRow
+from dmtools.migrate.open_work import OPEN, OPEN_JOBS
 from dmtools.migrate.states import OKAY
 
 F, J = tables.filelist.c, tables.ftsjob.c
@@ -32,7 +33,7 @@ def stuck(look: Probing) -> Iterator[Stuck]:
     """The oldest lists that wait for something, or have stood still for [train_ok] stuck_hours, with dm-trace's reason."""
     late = look.at - timedelta(hours=look.settings.train_ok.stuck_hours)
     found: list[AnyRow] = []
-    for state in ("cut", "TODO", "DOING", "settling"):
+    for state in OPEN:
         of_state = (F.pipeline == "migrate", F.state == state)
         oldest = select(F.id, F.since, F.waits_for).where(*of_state).order_by(F.since).limit(LOOKED_AT).subquery().c
         still = or_(oldest.since < late, oldest.waits_for.is_not(None)) if state == "TODO" else oldest.since < late
@@ -51,7 +52,7 @@ def stuck(look: Probing) -> Iterator[Stuck]:
 
 def twice(look: Probing) -> Iterator[str]:
     """Lists of which two jobs are open at once: their files may be copied twice."""
-    opened = (J.pipeline == "migrate", J.state.in_(("intent", "submitted")))
+    opened = (J.pipeline == "migrate", J.state.in_(OPEN_JOBS))
     more = select(J.list_id).where(*opened).group_by(J.list_id).having(func.count() > literal(1)).subquery().c
     for name in look.connection.execute(select(F.name).where(F.id.in_(select(more.list_id)))).scalars():
         yield names.shown(name)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from dmtools.control.entry import Question
 from dmtools.ledger import tables
+from dmtools.migrate.open_work import OPEN_JOBS
 from dmtools.migrate.rules import Rules
 from dmtools.settings import Rule
 from dmtools.spool import folders as at
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from dmtools.transfers.plan import ListPlan
 
 J = tables.ftsjob.c
-OPEN_JOBS = ("intent", "submitted")  # transfers.submit, without loading the engine: dm-trace and dm-monitoring ask, too
 
 
 def room(this: Pass) -> int:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, insert, select
 
 from dmtools import clock, names
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.journal import Move, record
 from dmtools.ledger.types import AnyRow
 from dmtools.migrate.home import Home
@@ -47,7 +48,7 @@ def _span(paper: Paper, to: Masters) -> dict[str, int | None]:
 def known_places(connection: Connection, destinations: Iterable[str]) -> dict[bytes, AnyRow]:
     """The rows that have these destinations already, by their key."""
     found: dict[bytes, AnyRow] = {}
-    for part in lists.chunks([names.key(url) for url in destinations]):
+    for part in chunks([names.key(url) for url in destinations]):
         query = select(T.id, T.source, T.state, T.list_id, T.job_id, T.size, T.tries, T.place_key)
         rows = connection.execute(query.where(T.pipeline == "migrate", T.place_key.in_(part)))
         found |= {row.place_key: row for row in rows}
@@ -67,7 +68,7 @@ def new_row(home: Home, pair: Pair, key: bytes, state: str, list_id: int) -> dic
 def new_only(connection: Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those whose place is not taken yet."""
     keys: dict[bytes, dict[str, Any]] = {row["place_key"]: row for row in rows}
-    for part in lists.chunks(list(keys)):
+    for part in chunks(list(keys)):
         for key in connection.execute(select(T.place_key).where(T.pipeline == "migrate", T.place_key.in_(part))).scalars():
             del keys[key]
     return list(keys.values())
@@ -76,7 +77,7 @@ def new_only(connection: Connection, rows: list[dict[str, Any]]) -> list[dict[st
 def book_files(connection: Connection, rows: list[dict[str, Any]], folder: str, *, by: str) -> list[int]:
     """New rows, with a journal entry each. Gives their ids."""
     made: list[int] = []
-    for part in lists.chunks(rows, 1000):
+    for part in chunks(rows, 1000):
         ids = list(connection.execute(insert(tables.transfer).returning(T.id, sort_by_parameter_order=True), part).scalars())
         why = f"rebuilt from {folder}"
         moves = [Move(i, "", row["state"], row["reason"] or why) for i, row in zip(ids, part, strict=True)]

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from dmtools import clock, names
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.journal import add_tally
 from dmtools.migrate import rewrite
 from dmtools.migrate.home import Home
@@ -41,7 +42,7 @@ def adopt(this: Pass, home: Home, found: Sequence[str] | None = None) -> dict[st
     if found is None:
         found = [name for name in home.folders.names(at.TODO) if name != "ListOfLFNs"]
     rows: dict[str, ListRow] = {}
-    for part in lists.chunks(found):
+    for part in chunks(found):
         with this.ledger.read() as connection:
             known = lists.by_names(connection, "migrate", home.id, part)
         new = [name for name in part if name not in known and not this.dry_run]

@@ -13,6 +13,7 @@ from dmtools.control import checking
 from dmtools.control.checking import Finding, Inspection
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import Move, add_tally, advance
 from dmtools.migrate import rebuild, recover, repair_rows, rewrite
@@ -139,7 +140,7 @@ def _write_done(this: Pass, home: Home, row: ListRow, folder: str) -> None:
 
 def _lose(this: Pass, home: Home, items: Sequence[int]) -> None:
     """Files that were Okay and are gone from their destination: looked at once more, then Bad."""
-    for part in lists.chunks(items):
+    for part in chunks(items):
         with this.ledger.read() as connection:
             query = verdict.files_query().where(T.id.in_(part), T.state == OKAY)
             rows = list(connection.execute(query))

@@ -10,6 +10,7 @@ from dmtools import clock
 from dmtools.control.checking import Finding
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import Move, advance, note
 from dmtools.ledger.leases import HOST
@@ -93,7 +94,7 @@ def _attempts(this: Pass, home: Home) -> None:
 
 def _settle(this: Pass, home: Home, names: Sequence[str]) -> None:
     """Files that nobody moves go to TODO; their lists go where their files are."""
-    for part in lists.chunks(names, 100):
+    for part in chunks(names, 100):
         with this.ledger.read() as connection:
             rows = lists.by_names(connection, "migrate", home.id, part)
         granted = this.leases.claim([row.resource for row in rows.values()])

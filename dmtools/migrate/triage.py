@@ -18,6 +18,7 @@ from dmtools.command import Refused
 from dmtools.control.orders import who
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import Move, advance
 from dmtools.ledger.leases import HOST
@@ -153,7 +154,7 @@ def _named(connection: Connection, home: Home, choice: Choice) -> list[AnyRow]:
     """The rows of the LFNs, as they were typed or percent-encoded."""
     keys = {names.key(text) for lfn in choice.lfns for text in spellings(lfn)}
     found: list[AnyRow] = []
-    for part in lists.chunks(sorted(keys)):
+    for part in chunks(sorted(keys)):
         query = select(*_FILE).join(tables.filelist, F.id == T.list_id).where(*choice.where(home), T.name_key.in_(part))
         found += connection.execute(query.order_by(T.id))
     return found

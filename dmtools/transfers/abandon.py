@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select, update
 from dmtools import clock, names
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import States, note
 from dmtools.ledger.types import AnyRow
@@ -57,7 +58,7 @@ def judge(this: Pass, jobs: Sequence[AnyRow], given: Given) -> list[Ended]:
         fresh = [j for j in jobs if _still_open(connection, j)]
         rows = lists.by_ids(connection, [job.list_id for job in fresh])
         files: dict[int, list[AnyRow]] = {job.id: [] for job in fresh}
-        for part in lists.chunks(list(files)):
+        for part in chunks(list(files)):
             query = verdict.files_query().where(T.job_id.in_(part), T.state == "DOING")
             for row in connection.execute(query.order_by(T.id)):
                 files[row.job_id].append(row)

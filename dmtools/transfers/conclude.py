@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from dmtools import clock
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 from dmtools.spool.folders import Folders
 from dmtools.transfers import lists, project, settle
@@ -38,7 +39,7 @@ def _children(connection: Connection, parents: Sequence[int]) -> list[ListRow]:
     table = tables.filelist.c
     ids = [
         found
-        for part in lists.chunks(parents)
+        for part in chunks(parents)
         for found in connection.execute(select(table.id).where(table.parent_id.in_(part), table.state == lists.CUT)).scalars()
     ]
     return list(lists.by_ids(connection, ids).values())

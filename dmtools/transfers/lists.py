@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, exists, insert, sel
 
 from dmtools import names
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import State, States
 
@@ -131,8 +132,3 @@ def belongs(list_id: ColumnElement[int], home: str | None) -> ColumnElement[bool
     """The condition that a row's list is one of this HOME's; None: of any."""
     table = tables.filelist.c
     return true() if home is None else exists().where(table.id == list_id, table.home == home)
-
-
-def chunks(items: Sequence[Any], size: int = 500) -> Iterable[Sequence[Any]]:
-    """Pieces small enough for one IN (...)."""
-    return (items[i : i + size] for i in range(0, len(items), size))

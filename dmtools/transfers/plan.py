@@ -10,11 +10,12 @@ from sqlalchemy import Connection, select
 
 from dmtools import names
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.types import AnyRow
 from dmtools.settings import Settings
 from dmtools.spool.listfile import BadLine, ListFile, Pair
 from dmtools.storage import Absent, Look, Present, client_for, scheme_of
-from dmtools.transfers.lists import ListRow, chunks
+from dmtools.transfers.lists import ListRow
 from dmtools.transfers.roots import Roots
 
 T = tables.transfer.c

@@ -12,6 +12,7 @@ from dmtools import clock
 from dmtools.control import sightings
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import States
 from dmtools.ledger.types import AnyRow
@@ -109,7 +110,7 @@ def _settle(this: Pass, folders: Folders, ended: Sequence[tuple[AnyRow, JobStatu
         files: dict[int, list[AnyRow]] = {job.id: [] for job, _ in mine}
         with this.ledger.read() as connection:
             query = verdict.files_query()
-            for part in lists.chunks(list(files)):
+            for part in chunks(list(files)):
                 for row in connection.execute(query.where(T.job_id.in_(part), T.state == "DOING").order_by(T.id)):
                     files[row.job_id].append(row)
             rows = lists.by_ids(connection, [job.list_id for job, _ in mine])

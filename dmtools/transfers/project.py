@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.types import AnyRow
 from dmtools.names import encode
 from dmtools.spool import folders as at
@@ -39,7 +40,7 @@ def load(connection: Connection, rows: Sequence[ListRow]) -> list[Content]:
     """Reads what the tables know of these lists: four queries, however many lists."""
     found = {row.id: Content(row) for row in rows}
     columns = (T.id, T.source, T.destination, T.state, T.list_id, T.job_id, T.error_class, T.reason, T.failures, T.overwrite)
-    for part in lists.chunks(list(found)):
+    for part in chunks(list(found)):
         for file in connection.execute(select(*columns).where(T.list_id.in_(part)).order_by(T.id)):
             found[file.list_id].files.append(file)
         jobs = select(J.id, J.list_id, J.attempt, J.server, J.sid, J.job, J.vo, J.state, J.fts_state).where(J.list_id.in_(part))
@@ -48,7 +49,7 @@ def load(connection: Connection, rows: Sequence[ListRow]) -> list[Content]:
     dirty = {
         c.job.id: c for c in found.values() if c.job is not None and c.job.state == CLOSED and c.job.fts_state == "FINISHEDDIRTY"
     }
-    for part in lists.chunks(list(dirty)):
+    for part in chunks(list(dirty)):
         for file in connection.execute(select(*columns).where(T.job_id.in_(part)).order_by(T.id)):
             dirty[file.job_id].dirty.append(file)
     masters = {row.master_id for row in rows if row.master_id is not None}

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import Move, States, advance
 from dmtools.transfers import lists
@@ -152,7 +153,7 @@ def split(connection: Connection, row: ListRow, intent: Intent, why: str, states
 def open_files(connection: Connection, list_ids: Sequence[int]) -> dict[int, int]:
     """How many files of each list are not terminal."""
     found: dict[int, int] = {}
-    for part in lists.chunks(list_ids):
+    for part in chunks(list_ids):
         query = select(T.list_id, func.count()).where(T.list_id.in_(part), T.state.in_((RETRY, "DOING"))).group_by(T.list_id)
         found |= {row[0]: row[1] for row in connection.execute(query)}
     return found

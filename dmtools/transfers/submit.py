@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.journal import Move, States, add_tally, advance, count_moves, record
 from dmtools.ledger.types import AnyRow
 from dmtools.settings import Rule, Settings
@@ -89,7 +90,7 @@ def book(
         add_tally(connection, orders[0].plan.row.pipeline, {"TODO": (-uncounted, 0)})
     _place(connection, orders, jobs, states, by, at)
     made = [i for i in jobs.values() if i is not None]
-    return [intent for part in lists.chunks(made) for intent in load_intents(connection, J.id.in_(part))]
+    return [intent for part in chunks(made) for intent in load_intents(connection, J.id.in_(part))]
 
 
 def _job_row(order: Order, installation: str, at: datetime) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def _place(
 def _ids(connection: Connection, pipeline: str, keys: Sequence[bytes]) -> dict[bytes, int]:
     """Asked for afterwards: RETURNING would take the rows one by one."""
     query = select(T.place_key, T.id).where(T.pipeline == pipeline)
-    return {row[0]: row[1] for part in lists.chunks(keys) for row in connection.execute(query.where(T.place_key.in_(part)))}
+    return {row[0]: row[1] for part in chunks(keys) for row in connection.execute(query.where(T.place_key.in_(part)))}
 
 
 def _why(order: Order) -> str:
@@ -193,7 +194,7 @@ def load_intents(connection: Connection, *where: Any, with_files: bool = True) -
         return found
     files: dict[int, list[AnyRow]] = {intent.id: [] for intent in found}
     wanted = (T.id, T.source, T.destination, T.size, T.checksum, T.overwrite, T.job_id)
-    for part in lists.chunks(list(files)):
+    for part in chunks(list(files)):
         for row in connection.execute(select(*wanted).where(T.job_id.in_(part)).order_by(T.id)):
             files[row.job_id].append(row)
     return [Intent(i.id, i.list_id, i.attempt, i.server, i.sid, i.job, i.vo, i.rule, tuple(files[i.id])) for i in found]

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, bindparam, select, update
 from dmtools import clock
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.journal import note
 from dmtools.ledger.types import AnyRow
-from dmtools.transfers import lists
 from dmtools.transfers.servers import Servers
 from dmtools.transfers.submit import ABANDONED, CLOSED, INTENT, SUBMITTED
 from dmtools.transfers.verdict import FILE_TERMINAL, WITHDRAWN
@@ -64,7 +64,7 @@ def carry_out(this: Pass, servers: Servers, pipeline: str, jobs: Sequence[int] |
             found += connection.execute(query.where(J.state == ABANDONED))
         else:
             chosen = [J.state.in_((INTENT, SUBMITTED)), J.canceled_by.is_not(None)]
-            found = [r for part in lists.chunks(jobs) for r in connection.execute(query.where(*chosen, J.id.in_(part)))]
+            found = [r for part in chunks(jobs) for r in connection.execute(query.where(*chosen, J.id.in_(part)))]
     told = [_tell(this, servers.up[job.server], job) for job in found]
     over = [{"_id": t.job.id} for t in told if t.job.state == ABANDONED and not t.failed]
     if over:
