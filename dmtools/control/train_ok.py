@@ -173,6 +173,10 @@ class Deadline:
         self._tell = tell
         self._timer = self._start(seconds, seconds)
 
+    def asks(self, what: str) -> None:
+        """Says what is asked now."""
+        self.doing = what
+
     def set(self, seconds: float) -> None:
         """The same deadline with another length, from the same beginning."""
         self._timer.cancel()
@@ -199,11 +203,11 @@ class Wanted:
     dry_run: bool = False
 
 
-def check(settings: Settings, entries: dict[str, Pipeline], wanted: Wanted, deadline: Deadline) -> Outcome:
-    """Asks every probe. Raises LedgerUnavailable: then nothing else counts."""
+def check(settings: Settings, entries: dict[str, Pipeline], wanted: Wanted, asks: Callable[[str], None]) -> Outcome:
+    """Asks every probe; `asks` is told which, before each. Raises LedgerUnavailable: then nothing else counts."""
     outcome = Outcome(str(settings.home), clock.now())
     begun = time.monotonic()
-    deadline.doing = "the database"
+    asks("the database")
     ledger = open_ledger(settings)
     try:
         with ledger.read() as connection:
@@ -211,11 +215,11 @@ def check(settings: Settings, entries: dict[str, Pipeline], wanted: Wanted, dead
             look = Look(settings, connection, clock.now(), entries, wanted.scope, wanted.warning, wanted.critical)
             asked = time.monotonic() - begun
             for what, probe in _probes(look, now, entries):
-                deadline.doing = what
+                asks(what)
                 outcome.figures += [judge(figure) for figure in _asked(what, probe)]
     finally:
         ledger.close()
-    deadline.doing = "the database's lock"
+    asks("the database's lock")
     outcome.figures.append(judge(_lag(settings, ledger, asked, wanted)))
     return outcome
 

@@ -70,17 +70,10 @@ class Camera:
             return Snapshot(at, told, self._days, found, planned, sessions.read(connection, at))
 
 
-@dataclass
-class _Doing:
-    """Where dm-train-ok's check is; nobody looks, for the reader of it has a thread of its own."""
-
-    doing: str = ""
-
-
 def judged(settings: Settings, entries: dict[str, Pipeline], troubles: list[str]) -> Outcome:
     """dm-train-ok's check, but for its try of the database's write lock, which would be in the passes' way."""
     try:
-        outcome = train_ok.check(settings, entries, Wanted(dry_run=True), _Doing())  # type: ignore[arg-type]
+        outcome = train_ok.check(settings, entries, Wanted(dry_run=True), lambda _what: None)  # it may take its time
     except (LedgerUnavailable, SettingsError) as problem:
         return Outcome(str(settings.home), clock.now(), failure=explained(problem))
     outcome.figures += [train_ok.judge(Figure("failed", {"probe": "register"}, None, text)) for text in troubles]
