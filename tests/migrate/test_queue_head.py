@@ -52,11 +52,12 @@ def test_when_only_a_server_without_weight_answers_nothing_is_sent_and_nothing_b
 @pytest.mark.needs("strace")
 def test_lines_that_are_appended_while_a_master_list_moves_to_done_are_cut_too(site: Site) -> None:
     path = site.master(site.files("/a/1", "/a/2"))
-    slow = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=rename", "-e", "inject=rename:delay_enter=3000000:when=2")
+    late = ("-P", str(path), "-e", "trace=rename", "-e", "inject=rename:delay_enter=6000000:when=1")  # its move to Done
+    slow = ("strace", "-f", "-qq", "-o", "/dev/null", *late)
     with subprocess.Popen([*slow, *command("migrate-producer", "--lists", 0)], env=environment(site.home)) as producer:
         wait_until(lambda: site.names("TODO"), 20, "the list is in TODO")
-        with path.open("a") as late:
-            late.write("/a/3\n")
+        with path.open("a") as master:
+            master.write("/a/3\n")
         assert producer.wait(30) == 0
     site.produce()
     assert site.lines("TODO") == ["/a/1", "/a/2", "/a/3"]
