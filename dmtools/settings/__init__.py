@@ -17,6 +17,7 @@ from dmtools.settings.kinds import (
     TOP,
     Control,
     CredentialSettings,
+    Daq,
     Database,
     Fts,
     Log,
@@ -33,6 +34,7 @@ __all__ = [
     "PORTS",
     "Control",
     "CredentialSettings",
+    "Daq",
     "Database",
     "Fts",
     "HomeMissing",
@@ -46,6 +48,7 @@ __all__ = [
     "TrainOk",
     "Web",
     "database_problem",
+    "default_daq",
     "default_rules",
     "find",
     "known_keys",
@@ -82,6 +85,16 @@ def default_rules(home: Path) -> tuple[Rule, ...]:
     """The rule in force when none is configured: LFN /a/b is HOME/demo/castor/a/b -> HOME/demo/echo/a/b."""
     below = file_url(home / "demo")
     return (Rule(match="/", source=f"{below}/castor", destination=f"{below}/echo"),)
+
+
+def default_daq(home: Path, found: Daq) -> Daq:
+    """The places of [daq] that are not configured: below HOME/demo."""
+    below = file_url(home / "demo")
+    disks = found.disks or tuple(str(home / "demo/daq" / f"data{n}") for n in range(1, 5))
+    site = (found.site or f"{below}/site").rstrip("/")
+    tape = (found.tape or f"{below}/tape").rstrip("/")
+    zips = (found.zips or f"{site}/zips").rstrip("/")
+    return msgspec.structs.replace(found, disks=disks, site=site, tape=tape, zips=zips)
 
 
 def find(config: Path | None = None, home: Path | None = None) -> tuple[Path, Path]:
@@ -142,6 +155,7 @@ def parse(text: str, *, home: Path, file: Path | None) -> Settings:
         home = Path(values.pop("home")).expanduser().absolute()
     if "rules" not in table.get("migrate", {}):
         values["migrate"] = msgspec.structs.replace(values.get("migrate", Migrate()), rules=default_rules(home))
+    values["daq"] = default_daq(home, values.get("daq", Daq()))
     return Settings(**{**values, "home": home, "file": file})
 
 

@@ -140,6 +140,57 @@ class Migrate(Struct, frozen=True, kw_only=True):
     compare_min_age_hours: Positive = 168
 
 
+class Daq(Struct, frozen=True, kw_only=True):
+    """The daq pipeline: DAQ disks -> site storage -> zips on tape, and back.
+
+    disks: the DAQ's disks, directories of this machine; empty: HOME/demo/daq/data1 to data4
+    site: URL of the site storage; a file's copy is there under its LFN; empty: HOME/demo/site
+    tape: URL of the tape; a file's zip is there under its LFN and .zip; empty: HOME/demo/tape, a directory taken for a tape
+    zips: URL where zips wait for the tape; empty: zips below the site
+    pattern: which files of a disk are data; ** is any number of directories
+    lfn: a file's LFN: {path} below its disk, {YYMM} and {YYMMDD} the date in its name
+    safety: when a file is removed from its disk: "tape-verified" or "site-verified" (as soon as the site's copy is proved)
+    ready_group: the group of the flag ReadyForData; empty: ours
+    ready_mode: its mode
+    keep_site: the site's copy stays when the zip is on tape
+    group_bytes: small files share a zip up to this size; 0: each file has its own
+    batch: where zip jobs run: "local", "htcondor" or "slurm"
+    max_jobs: at most so many zip jobs are open
+    memory_mb: what a zip job asks for
+    job_seconds: a zip job that takes longer is ended and done again
+    batch_options: lines or options that the batch system gets as they are, as "+AccountingGroup = x" or "--partition=long"
+    scratch: the directory of a zip job's scratch files; empty: the batch system's, else $TMPDIR
+    archive_timeout: seconds that FTS waits for the tape
+    max_attempts: a file is Bad after so many failed attempts of one step
+    retry_seconds: how long after a failed attempt, and longer each time
+    audit_percent: how much of what is on tape daq-audit reads again each night
+    audit_days: nothing is read again before so many days
+    """
+
+    disks: tuple[str, ...] = ()
+    site: str = ""
+    tape: str = ""
+    zips: str = ""
+    pattern: str = "MIG_*/**"
+    lfn: str = "/{YYMM}/{YYMMDD}/{path}"
+    safety: Annotated[str, Meta(pattern=r"^(tape|site)-verified$")] = "tape-verified"
+    ready_group: str = ""
+    ready_mode: Annotated[str, Meta(pattern=r"^0?[0-7]{3}$")] = "0660"
+    keep_site: bool = True
+    group_bytes: Annotated[int, Meta(ge=0)] = 0
+    batch: Annotated[str, Meta(pattern=r"^(local|htcondor|slurm)$")] = "local"
+    max_jobs: Positive = 150
+    memory_mb: Positive = 2000
+    job_seconds: Positive = 86400
+    batch_options: tuple[str, ...] = ()
+    scratch: str = ""
+    archive_timeout: Positive = 86400
+    max_attempts: Positive = 4
+    retry_seconds: Positive = 60
+    audit_percent: Annotated[float, Meta(ge=0, le=100)] = 1.0
+    audit_days: Annotated[int, Meta(ge=0)] = 30
+
+
 class Outage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A planned hold.
 
@@ -227,6 +278,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     credentials: CredentialSettings = CredentialSettings()
     fts: Fts = Fts()
     migrate: Migrate = Migrate()
+    daq: Daq = Daq()
     control: Control = Control()
     train_ok: TrainOk = TrainOk()
     web: Web = Web()
@@ -247,6 +299,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "credentials": CredentialSettings,
     "fts": Fts,
     "migrate": Migrate,
+    "daq": Daq,
     "control": Control,
     "train_ok": TrainOk,
     "web": Web,
