@@ -63,8 +63,8 @@ def test_a_database_of_the_first_release_gets_the_later_tables(opened: Callable[
         first = schema.installation_id(connection)
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
         if not with_later_tables:
-            connection.exec_driver_sql("DROP TABLE web_user")
-            connection.exec_driver_sql("DROP TABLE web_session")
+            for name in ("web_user", "web_session", "daq_disk", "daq_file", "daq_zip"):
+                connection.exec_driver_sql(f"DROP TABLE {name}")
     with pytest.raises(LedgerUnavailable, match="older schema 0001"):
         opened()
     assert schema.upgrade(opened(check=False)) == "0001"

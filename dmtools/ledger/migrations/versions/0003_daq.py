@@ -1,7 +1,8 @@
 """daq: its disks, files and zips."""
 
 from alembic import op
-from sqlalchemy import BigInteger, Column, Integer, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Integer, UniqueConstraint, inspect
+from sqlalchemy.schema import SchemaItem
 
 from dmtools.ledger.types import Id, Instant, Key, Name, Word, Words
 
@@ -9,9 +10,26 @@ revision = "0003"
 down_revision = "0002"
 
 
+INDEXES = {
+    "daq_file": {"daq_file_state": ["state", "since"], "daq_file_disk": ["disk_id", "state"], "daq_file_zip": ["zip_id"]},
+    "daq_zip": {"daq_zip_state": ["state", "since"], "daq_zip_audited": ["state", "audited"]},
+}
+
+
+def _make(name: str, *columns: SchemaItem) -> None:
+    """MariaDB books each statement by itself: an upgrade that was cut short finds what it made."""
+    found = inspect(op.get_bind())
+    if name not in found.get_table_names():
+        op.create_table(name, *columns)
+    there = {index["name"] for index in inspect(op.get_bind()).get_indexes(name)}
+    for index, names in INDEXES.get(name, {}).items():
+        if index not in there:
+            op.create_index(index, name, names)
+
+
 def upgrade() -> None:
     """Makes the three tables."""
-    op.create_table(
+    _make(
         "daq_disk",
         Column("id", Id, primary_key=True, autoincrement=True),
         Column("home", Word, nullable=False),
@@ -25,7 +43,7 @@ def upgrade() -> None:
         Column("reason", Words),
         UniqueConstraint("home", "path_key", name="daq_disk_path"),
     )
-    op.create_table(
+    _make(
         "daq_file",
         Column("id", Id, primary_key=True, autoincrement=True),
         Column("disk_id", BigInteger, nullable=False),
@@ -48,10 +66,7 @@ def upgrade() -> None:
         Column("zip_id", BigInteger),
         Column("freed", Instant),
     )
-    op.create_index("daq_file_state", "daq_file", ["state", "since"])
-    op.create_index("daq_file_disk", "daq_file", ["disk_id", "state"])
-    op.create_index("daq_file_zip", "daq_file", ["zip_id"])
-    op.create_table(
+    _make(
         "daq_zip",
         Column("id", Id, primary_key=True, autoincrement=True),
         Column("name", Name, nullable=False),
@@ -77,5 +92,3 @@ def upgrade() -> None:
         Column("proved", Instant),
         Column("audited", Instant),
     )
-    op.create_index("daq_zip_state", "daq_zip", ["state", "since"])
-    op.create_index("daq_zip_audited", "daq_zip", ["state", "audited"])
