@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, UniqueConstraint, text
 from sqlalchemy.schema import SchemaItem
 
 from dmtools.ledger.types import Id, Instant, Key, Name, Who, Word, Words
@@ -213,7 +213,8 @@ master = _table(
 )
 
 # --- daq -----------------------------------------------------------------------------------------------------------
-# A DAQ disk of one HOME. `flagged`: when ReadyToTransfer was seen; `scan`: the number of its last whole scan.
+# A DAQ disk of one HOME. `flagged`: when ReadyToTransfer was seen; `scan`: the number of its last whole scan; `root`: device
+# and inode of its root directory then, so that an unmounted disk is not taken for an empty one.
 daq_disk = _table(
     "daq_disk",
     Column("id", Id, primary_key=True, autoincrement=True),
@@ -225,12 +226,13 @@ daq_disk = _table(
     Column("flagged", Instant),
     Column("scan", BigInteger, nullable=False, default=0),
     Column("scanned", Instant),
+    Column("root", Word),
     Column("reason", Words),
     UniqueConstraint("home", "path_key", name="daq_disk_path"),
 )
 
 # A file of a DAQ disk. `place_key` is its disk and path, NULL once it is gone from the disk: the same path may come again.
-# `lfn_key` is NULL for all but the one file that has the LFN at the site and on tape.
+# `lfn_key` is NULL for all but the one file that has the LFN at the site and on tape. Both keys are made by dmtools.daq.lfn.
 daq_file = _table(
     "daq_file",
     Column("id", Id, primary_key=True, autoincrement=True),
@@ -254,8 +256,8 @@ daq_file = _table(
     Column("zip_id", BigInteger),
     Column("freed", Instant),
     Index("daq_file_state", "state", "since"),
-    Index("daq_file_disk", "disk_id", "state"),
-    Index("daq_file_zip", "zip_id"),
+    Index("daq_file_disk", "disk_id", "state", "freed"),
+    Index("daq_file_zip", "zip_id", sqlite_where=text("zip_id IS NOT NULL")),  # a million new files have none
 )
 
 # A zip on its way to tape, and its one open attempt: `job_key` is written before the batch system is asked for anything.

@@ -1,7 +1,7 @@
 """daq: its disks, files and zips."""
 
 from alembic import op
-from sqlalchemy import BigInteger, Column, Integer, UniqueConstraint, inspect
+from sqlalchemy import BigInteger, Column, Integer, UniqueConstraint, inspect, text
 from sqlalchemy.schema import SchemaItem
 
 from dmtools.ledger.types import Id, Instant, Key, Name, Word, Words
@@ -11,9 +11,14 @@ down_revision = "0002"
 
 
 INDEXES = {
-    "daq_file": {"daq_file_state": ["state", "since"], "daq_file_disk": ["disk_id", "state"], "daq_file_zip": ["zip_id"]},
+    "daq_file": {
+        "daq_file_state": ["state", "since"],
+        "daq_file_disk": ["disk_id", "state", "freed"],
+        "daq_file_zip": ["zip_id"],
+    },
     "daq_zip": {"daq_zip_state": ["state", "since"], "daq_zip_audited": ["state", "audited"]},
 }
+FEW = {"daq_file_zip": text("zip_id IS NOT NULL")}
 
 
 def _make(name: str, *columns: SchemaItem) -> None:
@@ -24,7 +29,7 @@ def _make(name: str, *columns: SchemaItem) -> None:
     there = {index["name"] for index in inspect(op.get_bind()).get_indexes(name)}
     for index, names in INDEXES.get(name, {}).items():
         if index not in there:
-            op.create_index(index, name, names)
+            op.create_index(index, name, names, sqlite_where=FEW.get(index))
 
 
 def upgrade() -> None:
@@ -40,6 +45,7 @@ def upgrade() -> None:
         Column("flagged", Instant),
         Column("scan", BigInteger, nullable=False),
         Column("scanned", Instant),
+        Column("root", Word),
         Column("reason", Words),
         UniqueConstraint("home", "path_key", name="daq_disk_path"),
     )
