@@ -14,7 +14,7 @@ STATES = States(
         State(AT_SITE, "proved at the site by size and checksum", "daq-transfer", (ZIPPING, FOUND, BAD)),
         State(ZIPPING, "a batch job zips it", "daq-archive", (ZIPPED, AT_SITE, BAD)),
         State(ZIPPED, "its zip is tested, uploaded and proved", "daq-archive", (TO_TAPE, AT_SITE, BAD)),
-        State(TO_TAPE, "FTS moves its zip to tape, or its residency is not proved yet", "daq-archive", (ON_TAPE, ZIPPED, BAD)),
+        State(TO_TAPE, "FTS moves its zip to tape, or its residency is not proved yet", "daq-archive", (ON_TAPE, AT_SITE, BAD)),
         State(ON_TAPE, "proved on tape", "daq-archive", (FREED, BAD)),
         State(FREED, "proved on tape, and gone from its disk: the end", "daq-transfer", (BAD,)),  # daq-audit: it is lost
         State(BAD, "needs a person; its reason is told", "daq-transfer", (FOUND, AT_SITE, ZIPPED, ON_TAPE, FREED)),
@@ -33,7 +33,7 @@ ZIP_STATES = States(
             ZIPPING, "an attempt is open: its key is written, the job perhaps submitted", "daq-archive", (ZIPPED, WAITING, BAD)
         ),
         State(ZIPPED, "tested, uploaded and proved", "daq-archive", (TO_TAPE, WAITING, BAD)),
-        State(TO_TAPE, "a list of the transfer engine has it", "daq-archive", (ON_TAPE, ZIPPED, BAD)),
+        State(TO_TAPE, "a list of the transfer engine has it", "daq-archive", (ON_TAPE, WAITING, BAD)),
         State(ON_TAPE, "proved on tape; the zip at the site is still there", "daq-archive", (CLEANED, BAD)),
         State(CLEANED, "proved on tape, and the zip at the site is gone: the end", "daq-archive", (BAD,)),
         State(BAD, "needs a person; its reason is told", "daq-archive", (WAITING, ZIPPED, ON_TAPE, CLEANED)),

@@ -159,6 +159,7 @@ class Daq(Struct, frozen=True, kw_only=True):
     memory_mb: what a zip job asks for
     job_seconds: a zip job that takes longer is ended and done again
     batch_options: lines or options that the batch system gets as they are, as "+AccountingGroup = x" or "--partition=long"
+    zip_command: a zip job's command on the batch nodes, word by word, before JOB.json; empty: the daq-zip beside daq-archive
     scratch: the directory of a zip job's scratch files; empty: the batch system's, else $TMPDIR
     archive_timeout: seconds that FTS waits for the tape
     max_attempts: a file is Bad after so many failed attempts of one step
@@ -183,6 +184,7 @@ class Daq(Struct, frozen=True, kw_only=True):
     memory_mb: Positive = 2000
     job_seconds: Positive = 86400
     batch_options: tuple[str, ...] = ()
+    zip_command: tuple[str, ...] = ()
     scratch: str = ""
     archive_timeout: Positive = 86400
     max_attempts: Positive = 4

@@ -1,0 +1,40 @@
+"""daq-archive's part of a HOME: its id, the queue of the transfer engine, the directories of its zip jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmtools.control.passes import Pass
+from dmtools.spool import folders as at
+from dmtools.spool.folders import Folders, home_id
+
+JOB, RESULT = "job.json", "job.result.json"
+
+
+@dataclass(frozen=True)
+class Home:
+    """HOME/daq."""
+
+    id: str
+    folders: Folders
+
+    @property
+    def jobs(self) -> Path:
+        """A directory a job is in it, under the job's key."""
+        return self.folders.root / "jobs"
+
+    def job(self, key: str) -> Path:
+        """The directory of one job."""
+        return self.jobs / key
+
+    @classmethod
+    def of(cls, this: Pass) -> Home:
+        """The HOME of this pass; the directories that aren't there are made, but not by a dry run."""
+        path = this.home / "run" / "home-id"
+        name = "" if this.dry_run and not path.exists() else home_id(this.home)
+        found = cls(name, Folders(this.home, "daq"))
+        if not this.dry_run:
+            for place in (found.jobs, *(found.folders.root / name for name in at.ALL)):
+                place.mkdir(parents=True, exist_ok=True, mode=0o750)
+        return found
