@@ -18,10 +18,16 @@ from dmtools.house import components
 from dmtools.house.leftovers import end_all
 from tests.support import ROOT, TEST_MARK, Result, Server, command, environment, port_base, run, wait_until
 
-pytest_plugins = ("tests.real_components",)
+pytest_plugins = ("tests.real_components", "tests.real_batch")
 BIG_ROOMS = ("journeys", "faults", "peers")
 # A fixture that stands on a component brings the marker with it.
-FIXTURE_NEEDS = {"mariadb": "mariadb", "mariadb_server": "mariadb", "xrootd_server": "xrootd"}
+FIXTURE_NEEDS = {
+    "htcondor": "htcondor",
+    "mariadb": "mariadb",
+    "mariadb_server": "mariadb",
+    "slurm": "slurm",
+    "xrootd_server": "xrootd",
+}
 WITHOUT = pytest.StashKey[tuple[str, ...]]()
 
 

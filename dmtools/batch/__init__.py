@@ -77,7 +77,7 @@ class Room(Protocol):
         """How these jobs stand, all in a few requests. Raises BatchAway."""
 
     def cancel(self, keys: Sequence[str]) -> None:
-        """Ends these jobs, and sees to it that they are `failed` or `gone`; ended ones are no fault. Raises BatchAway."""
+        """Has these jobs ended; a batch system may take its time: `statuses` tells. Ended ones are no fault. Raises BatchAway."""
 
     def forget(self, keys: Sequence[str]) -> None:
         """These have ended and were booked: what the room kept of them goes. Open ones are left alone. Raises BatchAway."""
@@ -91,4 +91,8 @@ def room_for(settings: Settings, name: str = "") -> Room:
         from dmtools.batch.local import LocalRoom
 
         return LocalRoom(place)
+    if name == "slurm":
+        from dmtools.batch.slurm import SlurmRoom
+
+        return SlurmRoom(place)
     raise ValueError(f"there is no batch system {name!r}; there are: {', '.join(ROOMS)}")

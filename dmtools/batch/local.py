@@ -8,7 +8,6 @@ started by `submit` and `statuses`, and by each job that ends.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -16,12 +15,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dmtools.batch import BatchAway, Job, Status, local_job
+from dmtools.batch import BatchAway, Job, Status, kept, local_job
 
 
 class LocalRoom:
@@ -80,14 +79,8 @@ class LocalRoom:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         try:
-            self.place.mkdir(parents=True, exist_ok=True, mode=0o750)
-            handle = os.open(self.place / ".lock", os.O_RDWR | os.O_CREAT, 0o640)
-            try:
-                if not _wait(lambda: _flock(handle), self.patience):
-                    raise BatchAway(f"another command has held {self.place / '.lock'} for {self.patience:.0f} s")
+            with kept.alone(self.place, self.patience):
                 yield
-            finally:
-                os.close(handle)
         except OSError as problem:
             raise BatchAway(f"local jobs can't be kept in {self.place}: {problem}") from None
 
@@ -97,7 +90,7 @@ class LocalRoom:
             return Status(key, "gone", reason="no such job")
         try:
             if (ended := _read(directory / "ended.json")) is not None:
-                return _ended(key, int(ended["code"]), str(ended["reason"]))
+                return kept.ended(key, int(ended["code"]), str(ended["reason"]))
             started = _read(directory / "started.json")
             pid = "" if started is None else str(started["pid"])
         except (ValueError, TypeError, KeyError) as problem:
@@ -113,7 +106,7 @@ class LocalRoom:
     def _is_running(self, key: str) -> bool:
         handle = os.open(self.place / key / "lock", os.O_RDWR | os.O_CREAT, 0o640)
         try:
-            return not _flock(handle)
+            return not kept.flock(handle)
         finally:
             os.close(handle)
 
@@ -150,7 +143,7 @@ class LocalRoom:
         directory = self.place / key
         handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o640)
         try:
-            if not _flock(handle):
+            if not kept.flock(handle):
                 return
             argv = [sys.executable, "-I", local_job.__file__, str(directory), str(handle), str(self.cores)]
             done = subprocess.run(
@@ -186,27 +179,10 @@ class LocalRoom:
         for number, seconds in ((signal.SIGTERM, 1.5 * local_job.GRACE_SECONDS), (signal.SIGKILL, local_job.GRACE_SECONDS)):
             if left:
                 _signal_marked({str(self.place / key) for key in left}, number)
-                _wait(lambda: not any(self._look(key).how == "running" for key in keys), seconds)
+                kept.wait(lambda: not any(self._look(key).how == "running" for key in keys), seconds)
                 left = [key for key in keys if self._look(key).how == "running"]
         if left:
             raise BatchAway(f"{len(left)} jobs go on, in the kernel or on another machine that shares {self.place}: {left[0]}")
-
-
-def _flock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _wait(condition: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -218,21 +194,6 @@ def _read(path: Path) -> dict[str, Any] | None:
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no object")
     return found
-
-
-def _ended(key: str, code: int, reason: str) -> Status:
-    if code == 0 and not reason:
-        return Status(key, "done", exit_code=0)
-    how = f"exit code {code}" if code >= 0 else f"killed by {signal_name(-code)}"
-    return Status(key, "failed", exit_code=code if code >= 0 else None, reason=f"{reason} ({how})" if reason else how)
-
-
-def signal_name(number: int) -> str:
-    """`SIGKILL` for 9; a number that has no name: `signal 77`."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _lost(started: dict[str, Any]) -> str:

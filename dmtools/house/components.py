@@ -84,6 +84,13 @@ COMPONENTS = (
     Component("man", "tests", "the manual pages render", ("man-db", "groff-base"), _commands("man", "groff")),
     Component("nagios", "tests", "a real nagios runs dm-train-ok", ("nagios4-core", "nagios4-common"), _commands("nagios4")),
     Component("root", "tests", "small full disks, servers under their own users", (), _may_mount),
+    Component(
+        "slurm",
+        "tests",
+        "zip jobs in a real Slurm",
+        ("slurm-wlm", "slurm-client", "munge"),
+        _commands("sbatch", "slurmctld", "slurmd", "munged"),
+    ),
     Component("strace", "tests", "kills and errors at each system call", ("strace",), _commands("strace")),
     Component(
         "xrootd",

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from dmtools.batch import BatchAway, Job, Status
-from dmtools.batch.local import LocalRoom, _flock
+from dmtools.batch.kept import flock
+from dmtools.batch.local import LocalRoom
 from tests.support import wait_until
 
 IMPORTS = "from pathlib import Path; from dmtools.batch import Job; from dmtools.batch.local import LocalRoom\n"
@@ -203,7 +204,7 @@ def test_a_room_that_is_held_is_away(room: LocalRoom, job: Callable[..., Job]) -
     hasty = LocalRoom(room.place, patience=0.05)
     handle = os.open(room.place / ".lock", os.O_RDWR)
     try:
-        assert _flock(handle)
+        assert flock(handle)
         with pytest.raises(BatchAway, match="another command has held"):
             hasty.submit([job("a", "true")])
     finally:
