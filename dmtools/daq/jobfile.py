@@ -72,6 +72,22 @@ class Result(Struct, frozen=True):
     schema: Literal[1] = 1
 
 
+class Entry(Struct, frozen=True):
+    """A file in the manifest of a zip: its LFN as the tables have it, its size in bytes, both checksums in 8 hex digits."""
+
+    lfn: str
+    size: Bytes
+    adler32: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}$")]
+    crc32: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}$")]
+
+
+class Manifest(Struct, frozen=True):
+    """MANIFEST.json: what a zip holds, so that it can be proved where no table is."""
+
+    files: tuple[Entry, ...]
+    schema: Literal[1] = 1
+
+
 class JobRefused(ValueError):
     """The job file can't be used; the text says why. `key` is the job's, where it could be read."""
 
@@ -148,8 +164,8 @@ def write_result(path: Path, result: Result) -> None:
 
 def manifest(files: tuple[Summed, ...]) -> bytes:
     """The zip's first member. Its length does not depend on the sums, so that it can be filled in when they are known."""
-    entries = [{"lfn": f.lfn, "size": f.size, "adler32": f.checksum.partition(":")[2], "crc32": f.crc32} for f in files]
-    return msgspec.json.format(msgspec.json.encode({"schema": SCHEMA, "files": entries})) + b"\n"
+    entries = tuple(Entry(f.lfn, f.size, f.checksum.partition(":")[2], f.crc32) for f in files)
+    return msgspec.json.format(msgspec.json.encode(Manifest(entries))) + b"\n"
 
 
 def scratch_place(job: Job) -> Path:

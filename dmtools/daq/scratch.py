@@ -1,4 +1,4 @@
-"""A job's scratch directory: its own, locked, and gone with it; what a killed job left goes with the next job here."""
+"""Scratch directories: a process's own, locked, and gone with it; what a killed one left goes with the next one here."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-PREFIX = "daq-zip-"
+JOB = "daq-zip-"
 
 
-def directory_of(place: Path, key: str) -> Path:
-    """The directory of this process's job."""
-    return place / f"{PREFIX}{key}-{os.getpid()}"
+def directory_of(place: Path, key: str, prefix: str = JOB) -> Path:
+    """The directory of this process for one thing."""
+    return place / f"{prefix}{key}-{os.getpid()}"
 
 
 @contextlib.contextmanager
-def scratch(place: Path, key: str) -> Iterator[Path]:
+def scratch(place: Path, key: str, prefix: str = JOB) -> Iterator[Path]:
     """A new empty directory below `place`, 0700. Raises OSError when it can't be made."""
-    _sweep(place)
-    directory = directory_of(place, key)
+    _sweep(place, prefix)
+    directory = directory_of(place, key, prefix)
     handle = _make(directory)
     try:
         yield directory
@@ -44,9 +44,9 @@ def _make(directory: Path) -> int:
             os.close(handle)
 
 
-def _sweep(place: Path) -> None:
-    """Removes the directories of jobs of ours that no process holds any more."""
-    for left in place.glob(f"{PREFIX}*"):
+def _sweep(place: Path, prefix: str) -> None:
+    """Removes the directories of processes of ours that no process holds any more."""
+    for left in place.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):
             if left.lstat().st_uid == os.geteuid():
                 _remove_unheld(left)
