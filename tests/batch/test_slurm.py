@@ -44,6 +44,7 @@ def before(place: Path, name: str, what: str) -> Path:
 
 
 def test_done_failed_killed_and_never_submitted(room: SlurmRoom, job: Callable[..., Job]) -> None:
+    (job("good").directory / "in").write_text("data")
     said = room.submit(
         [
             job(
@@ -55,7 +56,6 @@ def test_done_failed_killed_and_never_submitted(room: SlurmRoom, job: Callable[.
         ]
     )
     assert {(status.how, status.id.isdigit()) for status in said.values()} == {("queued", True)}
-    (job("good").directory / "in").write_text("data")
     found = ended(room, *said, "never")
     assert found["good"] == Status("good", "done", said["good"].id, 0)
     assert found["bad"] == Status("bad", "failed", said["bad"].id, 3, "exit code 3")
