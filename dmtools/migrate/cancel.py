@@ -18,14 +18,13 @@ from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import Move, advance
 from dmtools.ledger.types import AnyRow
-from dmtools.migrate import recover
 from dmtools.migrate.home import Home
 from dmtools.migrate.states import BAD, DOING, OKAY, STATES, TODO
 from dmtools.migrate.triage import spellings
 from dmtools.spool import folders as at
 from dmtools.spool import listfile
 from dmtools.spool.listfile import ListUnreadable
-from dmtools.transfers import abandon, lists, plan, submit, withdraw
+from dmtools.transfers import abandon, lists, plan, recover, submit, withdraw
 from dmtools.transfers.conclude import finish
 from dmtools.transfers.lists import ListRow
 from dmtools.transfers.servers import ask
@@ -58,7 +57,7 @@ def choose(this: Pass, words: Sequence[str], *, everything: bool, todo: bool, se
     """Jobs, lists and LFNs by name; or all open jobs (of one server), with `todo` also all lists that wait."""
     home = Home.of(this)
     if not this.dry_run:
-        recover.adopt(this, home, [w for w in words if home.folders.has(at.TODO, w)])
+        recover.adopt(this, home.road, [w for w in words if home.folders.has(at.TODO, w)])
     found = Chosen()
     with this.ledger.read() as connection:
         jobs = withdraw.open_jobs(connection, "migrate", home.id, server)

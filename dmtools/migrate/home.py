@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,12 @@ from dmtools.control.passes import Pass
 from dmtools.ledger import tables
 from dmtools.ledger.engine import sqlite_path
 from dmtools.spool import folders as at
+from dmtools.spool import listfile
 from dmtools.spool.folders import Folders, home_id
 
 if TYPE_CHECKING:
     from dmtools.migrate.rules import Rules
+    from dmtools.transfers.road import Road
 
 F = tables.filelist.c
 
@@ -38,6 +39,29 @@ class Home:
         from dmtools.migrate.rules import Rules
 
         return Rules(self._settings)
+
+    @cached_property
+    def road(self) -> Road:
+        """Migrate's lists in the transfer engine."""
+        from dmtools.migrate.rewrite import CutLists
+        from dmtools.migrate.states import STATES
+        from dmtools.transfers.road import Road
+        from dmtools.transfers.verdict import Patience
+
+        wanted = self._settings.migrate
+        return Road(
+            home=self.id,
+            folders=self.folders,
+            states=STATES,
+            rules=self.rules,
+            patience=Patience(wanted.retry_seconds, wanted.max_attempts),
+            max_open_jobs=wanted.max_open_jobs,
+            check_source=wanted.check_source,
+            retry="migrate-triage --class",
+            abandon="migrate-cancel --abandon",
+            by_hand=True,
+            cut=CutLists(self),
+        )
 
     @classmethod
     def of(cls, this: Pass) -> Home:
@@ -72,12 +96,8 @@ class Home:
             "list" in notes and (folder != at.TODO or "attempt" in notes or self._has_master(notes.get("master", "")))
             for folder in (at.DOING, at.OKAY, at.BAD, at.MISSING, at.TODO)
             for name in self.folders.names(folder)
-            if (notes := _first_notes(self.folders.path(folder, name)))
+            if (notes := listfile.first_notes(self.folders.path(folder, name)))
         )
-
-    def first_notes(self, folder: str, name: str) -> dict[str, str]:
-        """The `#dm` words of a list's first line; none when it can't be read."""
-        return _first_notes(self.folders.path(folder, name))
 
     def _has_master(self, name: str) -> bool:
         raw = names.decode(name).decode("utf-8", "surrogateescape")
@@ -90,13 +110,3 @@ def known_homes(this: Pass) -> list[str]:
         return []
     with this.ledger.read() as connection:
         return list(connection.execute(select(F.home).where(F.pipeline == "migrate").distinct()).scalars())
-
-
-def _first_notes(path: Path) -> dict[str, str]:
-    """The `#dm` words of a file's first line; none when it can't be read."""
-    try:
-        with path.open("rb") as stream:
-            line = stream.readline(4096).decode("ascii", "replace")
-    except OSError:
-        return {}
-    return dict(re.findall(r"(\w+)=(\S*)", line[4:])) if line.startswith("#dm ") else {}

@@ -16,7 +16,7 @@ from dmtools.ledger import tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import Move, add_tally, advance
-from dmtools.migrate import rebuild, recover, repair_rows, rewrite
+from dmtools.migrate import rebuild, repair_rows, rewrite
 from dmtools.migrate.check import home_of, places
 from dmtools.migrate.check_rows import counted
 from dmtools.migrate.home import Home
@@ -24,7 +24,7 @@ from dmtools.migrate.states import BAD, OKAY, STATES
 from dmtools.spool import folders as at
 from dmtools.spool.folders import home_id
 from dmtools.storage import Absent
-from dmtools.transfers import lists, verdict
+from dmtools.transfers import lists, project, recover, verdict
 from dmtools.transfers.conclude import conclude, finish
 from dmtools.transfers.lists import ListRow
 
@@ -70,7 +70,7 @@ def _repair(this: Pass, home: Home, by_rule: dict[str, list[Finding]]) -> None:
             _aside(this, home, folder, name)
     for found in by_rule["gone-unread"]:
         _with_list(this, home, found.subject, lambda row: _close_unread(this, home, row))
-    recover.mend(this, home)
+    recover.mend(this, home.road)
     for found in by_rule["other-lines"]:
         _with_list(this, home, found.subject, lambda row: _write_open(this, home, row))
     for rule in ("done-gone", "done-too-much", "done-differs"):
@@ -127,7 +127,7 @@ def _write_open(this: Pass, home: Home, row: ListRow) -> None:
     folder = at.DOING if row.state == lists.DOING else at.TODO
     if row.state in (lists.TODO, lists.DOING) and row.planned and home.folders.has(folder, row.name):
         _aside(this, home, folder, row.name)
-        rewrite.project_rows(this, home, [row])
+        project.rows(this, home.folders, [row])
 
 
 def _write_done(this: Pass, home: Home, row: ListRow, folder: str) -> None:
@@ -155,7 +155,7 @@ def _lose(this: Pass, home: Home, items: Sequence[int]) -> None:
                 finish(this, home.folders, ids)
                 with this.ledger.read() as connection:
                     rest = list(lists.by_ids(connection, ids).values())
-                rewrite.project_rows(this, home, [row for row in rest if row.state == lists.DOING])
+                project.rows(this, home.folders, [row for row in rest if row.state == lists.DOING])
         finally:
             this.leases.release(list(granted))
 

@@ -22,11 +22,31 @@ from dmtools.transfers.lists import ListRow
 F, M = tables.filelist.c, tables.master.c
 
 
-def project_rows(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
-    """Directories after tables, for these lists."""
+class CutLists:
+    """The lists that were cut from master lists, for the engine: their content is those lists' bytes."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def write_again(self, this: Pass, origins: Sequence[int]) -> None:
+        """Writes the lists that a killed pass had cut from these."""
+        for master_id in origins:
+            raw = names.decode(_name(this, master_id)).decode("utf-8", "surrogateescape")
+            resource = f"master/{self._home.id}/{names.key(raw).hex()}"
+            if this.leases.claim([resource]):
+                try:
+                    write_cut(this, self._home, master_id)
+                finally:
+                    this.leases.release([resource])
+
+    def text(self, this: Pass, row: ListRow) -> bytes | None:
+        """The text of one list; None, and told, when its master list is gone."""
+        return text_from_master(this, self._home, row, _name(this, row.master_id))
+
+
+def _name(this: Pass, master_id: int | None) -> str:
     with this.ledger.read() as connection:
-        contents = project.load(connection, rows)
-    project.write(home.folders, contents)
+        return str(connection.execute(select(M.name).where(M.id == master_id)).scalar())
 
 
 def project_by_names(this: Pass, home: Home, wanted: Sequence[str]) -> None:
@@ -34,7 +54,7 @@ def project_by_names(this: Pass, home: Home, wanted: Sequence[str]) -> None:
     if wanted:
         with this.ledger.read() as connection:
             rows = lists.by_names(connection, "migrate", home.id, wanted)
-        project_rows(this, home, list(rows.values()))
+        project.rows(this, home.folders, list(rows.values()))
 
 
 def write_cut(this: Pass, home: Home, master_id: int) -> None:
@@ -47,7 +67,7 @@ def write_cut(this: Pass, home: Home, master_id: int) -> None:
     if not rows or name is None:
         return
     written = [row for row in rows if _write_again(this, home, row, str(name))]
-    project_rows(this, home, written)
+    project.rows(this, home.folders, written)
     this.ledger.transact(lambda c: _there(c, written))
     this.log(f"wrote {len(written)} lists again that a killed pass had cut")
 

@@ -16,6 +16,10 @@ class Rules:
         self._rules = sorted(settings.migrate.rules, key=lambda rule: -len(_prefix(rule.match)))
         self._by_match = {rule.match: rule for rule in self._rules}
 
+    def all(self) -> list[Rule]:
+        """Every rule."""
+        return self._rules
+
     def rule_for(self, lfn: str) -> Rule | None:
         """The rule of an encoded LFN; None: no rule matches."""
         for rule in self._rules:

@@ -35,9 +35,9 @@ def advice(error_class: str) -> str:
 
 def no_room(q: Question, listed: Row[Any]) -> str:
     """Why a list that is due may not go yet: all jobs are open that may be, or its rule's window, jobs or bytes."""
-    from dmtools.migrate import pressure
+    from dmtools.migrate.no_room import why_not
 
-    return pressure.why_not(q, listed.name)
+    return why_not(q, listed.name)
 
 
 WORDS = traces.Words("migrate", TODO, DOING, OKAY, "consumer", "monitor", "migrate-triage", advice, no_room)

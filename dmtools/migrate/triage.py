@@ -23,12 +23,11 @@ from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import Move, advance
 from dmtools.ledger.leases import HOST
 from dmtools.ledger.types import AnyRow
-from dmtools.migrate import rewrite
 from dmtools.migrate.home import Home
 from dmtools.migrate.states import BAD, MISSING, STATES, TODO
 from dmtools.spool import folders as at
 from dmtools.spool.listfile import Pair
-from dmtools.transfers import lists
+from dmtools.transfers import lists, project
 from dmtools.transfers.conclude import conclude
 from dmtools.transfers.errors import CLASSES
 from dmtools.transfers.lists import ListRow
@@ -218,7 +217,7 @@ def _requeue(this: Pass, home: Home, chosen: Sequence[AnyRow], choice: Choice, b
             return 0
         with this.ledger.read() as connection:
             fresh = list(lists.by_ids(connection, [row.id for row in rows] + new).values())
-        rewrite.project_rows(this, home, fresh)
+        project.rows(this, home.folders, fresh)
         this.ledger.transact(lambda c: conclude(c, fresh, clock.now()))
         for state in (BAD, MISSING):
             this.moved(state, TODO, sum(file.state == state for file in ready))

@@ -135,3 +135,13 @@ def text(
         lines.append(f"{pair.source}  {pair.destination}\n")
     lines += [f"# {names.printable(line)}\n" for line in tail]
     return "".join(lines).encode("ascii", "backslashreplace")
+
+
+def first_notes(path: Path) -> dict[str, str]:
+    """The `#dm` words of a file's first line; none when it can't be read."""
+    try:
+        with path.open("rb") as stream:
+            line = stream.readline(4096).decode("ascii", "replace")
+    except OSError:
+        return {}
+    return dict(re.findall(r"(\w+)=(\S*)", line[4:])) if line.startswith("#dm ") else {}

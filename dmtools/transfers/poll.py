@@ -14,38 +14,37 @@ from dmtools.control.passes import Pass
 from dmtools.ledger import tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
-from dmtools.ledger.journal import States
 from dmtools.ledger.types import AnyRow
-from dmtools.spool.folders import Folders
 from dmtools.transfers import lists, settle, verdict
 from dmtools.transfers.conclude import finish
 from dmtools.transfers.errors import CLASSES
 from dmtools.transfers.fts import Away, CredentialsRefused, FtsServer
+from dmtools.transfers.road import Road
 from dmtools.transfers.servers import Servers
 from dmtools.transfers.settle import Ended
 from dmtools.transfers.status import BULK, TERMINAL, UNDER_WAY, JobStatus
 from dmtools.transfers.submit import SUBMITTED, Intent
-from dmtools.transfers.verdict import Patience, Verdict
+from dmtools.transfers.verdict import Verdict
 
 J, T = tables.ftsjob.c, tables.transfer.c
 _JOB = (J.id, J.list_id, J.attempt, J.server, J.sid, J.job, J.vo, J.rule, J.fts_state, J.since)
 
 
-def poll(this: Pass, folders: Folders, servers: Servers, states: States, patience: Patience, home: str | None = None) -> None:
+def poll(this: Pass, road: Road, servers: Servers) -> None:
     """Asks each server that is there for the jobs (of this HOME's lists) that are open at it, once."""
     began = clock.now()
     for server in servers.up.values():
         while this.goes(new=False):
-            jobs = this.ledger.transact(lambda c, s=server.name: _next(c, states.pipeline, s, began, home))  # type: ignore[misc]
+            jobs = this.ledger.transact(lambda c, s=server.name: _next(c, road.pipeline, s, began, road.home))  # type: ignore[misc]
             if not jobs:
                 break
             try:
                 found = server.statuses([job.job for job in jobs])
             except (Away, CredentialsRefused) as problem:
                 _tell_silent(this, server, str(problem))
-                sightings.servers(this.ledger, states.pipeline, (), {server.name: str(problem)})
+                sightings.servers(this.ledger, road.pipeline, (), {server.name: str(problem)})
                 break
-            _take(this, folders, server, jobs, found, states, patience)
+            _take(this, road, server, jobs, found)
 
 
 def open_servers(connection: Connection, pipeline: str, home: str | None = None) -> set[str]:
@@ -71,15 +70,7 @@ def _next(connection: Connection, pipeline: str, server: str, began: datetime, h
     return jobs
 
 
-def _take(
-    this: Pass,
-    folders: Folders,
-    server: FtsServer,
-    jobs: list[AnyRow],
-    found: list[JobStatus],
-    states: States,
-    patience: Patience,
-) -> None:
+def _take(this: Pass, road: Road, server: FtsServer, jobs: list[AnyRow], found: list[JobStatus]) -> None:
     by_job = {status.job: status for status in found}
     changed, ended = [], []
     for job in jobs:
@@ -87,7 +78,7 @@ def _take(
         if status is None:
             continue  # it said nothing of this job: nothing is known
         if not status.state:
-            _tell_unknown(this, server, job)
+            _tell_unknown(this, road, server, job)
             continue
         if status.state != job.fts_state:
             changed.append({"_id": job.id, "fts_state": status.state, "reason": status.reason[:500] or None})
@@ -100,10 +91,10 @@ def _take(
         values: dict[str, Any] = {"fts_state": bindparam("fts_state"), "reason": bindparam("reason")}
         this.ledger.transact(lambda c: c.execute(mark.values(values), changed))
     if ended:
-        _settle(this, folders, ended, states, patience)
+        _settle(this, road, ended)
 
 
-def _settle(this: Pass, folders: Folders, ended: Sequence[tuple[AnyRow, JobStatus]], states: States, patience: Patience) -> None:
+def _settle(this: Pass, road: Road, ended: Sequence[tuple[AnyRow, JobStatus]]) -> None:
     granted = this.leases.claim([f"list/{job.list_id}" for job, _ in ended])
     try:
         mine = [(job, status) for job, status in ended if f"list/{job.list_id}" in granted]
@@ -116,17 +107,17 @@ def _settle(this: Pass, folders: Folders, ended: Sequence[tuple[AnyRow, JobStatu
             rows = lists.by_ids(connection, [job.list_id for job, _ in mine])
         mine = [(job, status) for job, status in mine if job.list_id in rows]  # dm-check tells of a list whose row is lost
         cases = [(status, files[job.id]) for job, status in mine]
-        verdicts = verdict.judge_jobs(cases, this.settings, patience)
+        verdicts = verdict.judge_jobs(cases, this.settings, road.patience)
         found = []
         for (job, status), outcome in zip(mine, verdicts, strict=True):
             intent = Intent(job.id, job.list_id, job.attempt, job.server, job.sid, job.job, job.vo, job.rule)
             found.append(Ended(rows[job.list_id], intent, status.state, status.reason, outcome))
-        _book(this, folders, found, states)
+        _book(this, road, found)
     finally:
         this.leases.release(list(granted))
 
 
-def _book(this: Pass, folders: Folders, found: Sequence[Ended], states: States) -> None:
+def _book(this: Pass, road: Road, found: Sequence[Ended]) -> None:
     ready = [e for e in found if e.known and e.row.state == lists.DOING]
     for e in found:
         if not e.known:
@@ -135,16 +126,16 @@ def _book(this: Pass, folders: Folders, found: Sequence[Ended], states: States) 
     if not ready:
         return
     try:
-        this.ledger.transact(lambda c: settle.book(c, ready, states, by=this.by, at=clock.now()))
+        this.ledger.transact(lambda c: settle.book(c, ready, road.states, by=this.by, at=clock.now()))
     except Stale as problem:
         this.log(f"{problem}; left to it")
         return
-    finish(this, folders, [e.row.id for e in ready])
+    finish(this, road.folders, [e.row.id for e in ready])
     for e in ready:
-        _tell(this, e)
+        _tell(this, road, e)
 
 
-def _tell(this: Pass, ended: Ended) -> None:
+def _tell(this: Pass, road: Road, ended: Ended) -> None:
     for v in ended.verdicts:
         this.moved("DOING", v.outcome)
         if v.outcome == verdict.BAD:
@@ -153,7 +144,7 @@ def _tell(this: Pass, ended: Ended) -> None:
                 _name(v),
                 why=f"{v.error_class}: {v.why}",
                 left=f"in DONE/Bad/{ended.row.name}, with the reason",
-                next=f"see migrate-triage --class {v.error_class}",
+                next=f"see {road.retry} {v.error_class}",
             )
     _tell_waiting(this, ended)
     this.log(f"{ended.row.name}: job {ended.intent.job} ended {ended.fts_state}")
@@ -215,12 +206,12 @@ def _tell_state(this: Pass, server: FtsServer, job: AnyRow, state: str) -> None:
     )
 
 
-def _tell_unknown(this: Pass, server: FtsServer, job: AnyRow) -> None:
+def _tell_unknown(this: Pass, road: Road, server: FtsServer, job: AnyRow) -> None:
     this.problem(
         "job unknown at its server",
         f"{job.job} at {server.name}",
         why="the server answers that it has no such job (cleaned up after 7 days, or it was installed anew)",
         left="its list stays in DOING: nothing is sent again by itself",
-        next=f"if the server lost it for good: migrate-cancel --abandon {server.name} (it checks each destination first)",
+        next=f"if the server lost it for good: {road.abandon} {server.name} (it checks each destination first)",
         failed=False,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from dmtools.control.passes import Pass
 from dmtools.ledger import tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.types import AnyRow
@@ -57,6 +58,13 @@ def load(connection: Connection, rows: Sequence[ListRow]) -> list[Content]:
     for content in found.values():
         content.master = names.get(content.row.master_id) if content.row.master_id is not None else None
     return list(found.values())
+
+
+def rows(this: Pass, folders: Folders, found: Sequence[ListRow]) -> None:
+    """Directories after tables, for these lists."""
+    with this.ledger.read() as connection:
+        contents = load(connection, found)
+    write(folders, contents)
 
 
 def write(folders: Folders, contents: Sequence[Content]) -> None:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
-from dmtools.ledger.journal import States
-from dmtools.spool.folders import Folders
 from dmtools.transfers import lists, project, submit, withdraw
+from dmtools.transfers.road import Road
 from dmtools.transfers.sending import Sending
 from dmtools.transfers.servers import Servers
-from dmtools.transfers.submit import INTENT, RuleOf
+from dmtools.transfers.submit import INTENT
 
 J = tables.ftsjob.c
 BATCH = 50
 
 
-def resume(this: Pass, folders: Folders, servers: Servers, states: States, rule_of: RuleOf, home: str | None = None) -> None:
+def resume(this: Pass, road: Road, servers: Servers) -> None:
     """Attempts (of this HOME's lists) of whose submission nothing is known: the same job to the same server again."""
     with this.ledger.read() as connection:
-        where = (J.pipeline == states.pipeline, J.state == INTENT, lists.belongs(J.list_id, home))
+        where = (J.pipeline == road.pipeline, J.state == INTENT, lists.belongs(J.list_id, road.home))
         waiting = [i for i in submit.load_intents(connection, *where, with_files=False) if i.server in servers.up]
-    with Sending(this, folders, servers, states, rule_of) as sending:
+    with Sending(this, road, servers) as sending:
         for start in range(0, len(waiting), BATCH):
             if not this.goes(new=False):
                 break
@@ -32,9 +31,9 @@ def resume(this: Pass, folders: Folders, servers: Servers, states: States, rule_
                     intents = submit.load_intents(connection, J.id.in_(ids), J.state == INTENT)
                     rows = lists.by_ids(connection, [i.list_id for i in intents])
                     contents = project.load(connection, list(rows.values()))
-                project.write(folders, contents)
+                project.write(road.folders, contents)
             except BaseException:
                 this.leases.release(granted)
                 raise
             sending.send(intents, granted)
-    withdraw.carry_out(this, servers, states.pipeline)
+    withdraw.carry_out(this, servers, road.pipeline)

@@ -11,12 +11,11 @@ from sqlalchemy import Connection
 
 from dmtools import clock
 from dmtools.control.passes import Pass
-from dmtools.ledger.journal import States
-from dmtools.spool.folders import Folders
 from dmtools.transfers import lists, settle, submit
 from dmtools.transfers.conclude import finish
+from dmtools.transfers.road import Road
 from dmtools.transfers.servers import Servers
-from dmtools.transfers.submit import LATER, REFUSED, Intent, RuleOf, Sent
+from dmtools.transfers.submit import LATER, REFUSED, Intent, Sent
 
 THREADS = 4
 
@@ -27,8 +26,8 @@ class Sending:
     A pass that is killed leaves at most two batches of intents; the next pass sends the same jobs to the same servers.
     """
 
-    def __init__(self, this: Pass, folders: Folders, servers: Servers, states: States, rule_of: RuleOf) -> None:
-        self._this, self._folders, self._servers, self._states, self._rule_of = this, folders, servers, states, rule_of
+    def __init__(self, this: Pass, road: Road, servers: Servers) -> None:
+        self._this, self._road, self._servers = this, road, servers
         self._pool = ThreadPoolExecutor(THREADS)
         self._out: list[Future[Sent]] = []
         self._leases: Sequence[str] = ()
@@ -56,7 +55,7 @@ class Sending:
         self._collect([self._pool.submit(self._send, intent) for intent in ready], leases)
 
     def _send(self, intent: Intent) -> Sent:
-        return submit.send(self._servers.up[intent.server], intent, self._this.settings, self._rule_of(intent.rule))
+        return submit.send(self._servers.up[intent.server], intent, self._this.settings, self._road.rules.by_match(intent.rule))
 
     def _collect(self, out: list[Future[Sent]], leases: Sequence[str]) -> None:
         """The batch that was on its way is waited for and booked; `out` takes its place."""
@@ -65,7 +64,7 @@ class Sending:
         try:
             if sent := [future.result() for future in before]:
                 self._this.ledger.transact(lambda c: submit.book_sent(c, sent, clock.now()))
-                _tell_and_split(self._this, self._folders, sent, self._states)
+                _tell_and_split(self._this, self._road, sent)
         finally:
             for future in before:
                 future.cancel()
@@ -83,7 +82,7 @@ def _still_ours(this: Pass, intents: Sequence[Intent]) -> list[Intent]:
     return [intent for resource, intent in leases.items() if resource in held]
 
 
-def _tell_and_split(this: Pass, folders: Folders, sent: Sequence[Sent], states: States) -> None:
+def _tell_and_split(this: Pass, road: Road, sent: Sequence[Sent]) -> None:
     for s in sent:
         if s.how == LATER:
             this.problem(
@@ -92,17 +91,17 @@ def _tell_and_split(this: Pass, folders: Folders, sent: Sequence[Sent], states: 
                 why=s.why,
                 left="its list stays in DOING with its intent; nothing is sent elsewhere",
                 next=f"the next pass sends the same job again; if {s.intent.server} never comes back: "
-                f"migrate-cancel --abandon {s.intent.server}",
+                f"{road.abandon} {s.intent.server}",
                 failed=False,
             )
         elif s.how == REFUSED:
-            _split(this, folders, s, states)
+            _split(this, road, s)
 
 
-def _split(this: Pass, folders: Folders, sent: Sent, states: States) -> None:
+def _split(this: Pass, road: Road, sent: Sent) -> None:
     def act(connection: Connection) -> None:
         row = lists.by_ids(connection, [sent.intent.list_id])[sent.intent.list_id]
-        settle.split(connection, row, sent.intent, sent.why, states, by=this.by, at=clock.now())
+        settle.split(connection, row, sent.intent, sent.why, road.states, by=this.by, at=clock.now())
 
     this.ledger.transact(act)
     this.problem(
@@ -113,4 +112,4 @@ def _split(this: Pass, folders: Folders, sent: Sent, states: States) -> None:
         next="see DONE/Bad for the file that the server doesn't take",
         failed=len(sent.intent.files) <= 1,
     )
-    finish(this, folders, [sent.intent.list_id])
+    finish(this, road.folders, [sent.intent.list_id])

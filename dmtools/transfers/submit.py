@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 INTENT, SUBMITTED, CLOSED, ABANDONED = "intent", "submitted", "closed", "abandoned"
 ACCEPTED, REFUSED, LATER = "accepted", "refused", "later"
 J, T = tables.ftsjob.c, tables.transfer.c
-RuleOf = Callable[[str | None], Rule | None]
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,8 @@ def _place(
         ids = _ids(connection, states.pipeline, [p.place_key for _, p in new])
         moves = [Move(ids[p.place_key], "", after[p.act], p.reason or _why(o), p.size or 0) for o, p in new]
         record(connection, states, moves, by=by, at=at, table=tables.transfer)
-        count_moves(connection, states.pipeline, moves, at)
+        if states.counted:
+            count_moves(connection, states.pipeline, moves, at)
     known = [(o, p) for o in orders for p in o.plan.files if p.known is not None]
     _requeue(connection, [p for _, p in known if p.known is not None and p.known.state != "TODO"], states, by, at)
     moves = [_move(o.plan, p, after[p.act], jobs[o.plan.row.id], _why(o)) for o, p in known]
@@ -246,7 +246,7 @@ def _adopt(server: FtsServer, intent: Intent, text: str) -> Sent:
     theirs = {(f.source, f.destination) for f in found[0].files}
     if theirs != {(row.source, row.destination) for row in intent.files}:
         return Sent(
-            intent, LATER, f"the job {intent.job} at {server.name} has other files than ours; see migrate-cancel --abandon"
+            intent, LATER, f"the job {intent.job} at {server.name} has other files than ours; ask its operators whose it is"
         )
     return Sent(intent, ACCEPTED, "was there already: adopted")
 

@@ -120,7 +120,7 @@ def _verdict(row: AnyRow, f: FileStatus | None, look: Look | None, patience: Pat
 
 def _outcome(row: AnyRow, f: FileStatus | None, look: Look | None, patience: Patience) -> Verdict:
     if f is None or f.state == "NOT_USED":
-        return Verdict(row, OPEN, "its server ended the job and says nothing about this file; migrate-cancel --abandon frees it")
+        return Verdict(row, OPEN, "its server ended the job and says nothing about this file: a person must give the job up")
     if f.state == "FINISHED":
         return _finished(row, look, patience)
     kind = classify(f.reason)

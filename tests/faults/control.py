@@ -5,10 +5,11 @@ from tests.faults.machine import Edit
 # Submits, and only then writes down that it will; overwrites at once, as the scripts did.
 SUBMIT_BEFORE_INTENT = (
     Edit(
-        "dmtools/migrate/consumer.py",
+        "dmtools/transfers/dispatch.py",
         """\
     try:
-        intents = this.ledger.transact(lambda c: submit.book(""",
+        intents = this.ledger.transact(
+            lambda c: submit.book(""",
         """\
     from types import SimpleNamespace
 
@@ -20,7 +21,8 @@ SUBMIT_BEFORE_INTENT = (
         words = (row["attempt"], row["server"], row["sid"], row["job"], row["vo"], None, files)
         submit.send(order.server, submit.Intent(0, order.plan.row.id, *words), this.settings, None)
     try:
-        intents = this.ledger.transact(lambda c: submit.book(""",
+        intents = this.ledger.transact(
+            lambda c: submit.book(""",
     ),
     Edit(
         "dmtools/transfers/submit.py",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dmtools.migrate.consumer import BATCH
+from dmtools.transfers.dispatch import BATCH
 from tests.migrate.steps import Site
 from tests.support import Server, command, environment, wait_until
 

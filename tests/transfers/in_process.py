@@ -16,14 +16,16 @@ from dmtools.command.run import Context
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
 from dmtools.ledger.engine import Ledger
-from dmtools.migrate import consumer, monitor, producer
+from dmtools.migrate import monitor, producer
+from dmtools.migrate.home import Home
 from dmtools.spool.folders import Folders
 from dmtools.transfers import sending
+from dmtools.transfers.dispatch import dispatch
 from dmtools.transfers.fts import FtsServer
 
 PASSES: dict[str, Callable[[Pass], None]] = {
     "producer": lambda this: producer.produce(this, most=0, lfns=3),
-    "consumer": lambda this: consumer.consume(this, most=0),
+    "consumer": lambda this: dispatch(this, Home.of(this).road),
     "monitor": monitor.watch,
 }
 ACTS: tuple[tuple[Any, str], ...] = (

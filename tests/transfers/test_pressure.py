@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dmtools.migrate.pressure import in_hours
+from dmtools.transfers.pressure import in_hours
 from dmtools.transfers.servers import choose
 from tests.support import free_port
 from tests.transfers.conftest import Scripted

@@ -8,41 +8,37 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
 
-from dmtools.control.entry import Question
 from dmtools.ledger import tables
-from dmtools.migrate.open_work import OPEN_JOBS
-from dmtools.migrate.rules import Rules
 from dmtools.settings import Rule
-from dmtools.spool import folders as at
-from dmtools.spool import listfile
 from dmtools.spool.listfile import Pair
 
 if TYPE_CHECKING:
     from dmtools.control.passes import Pass
-    from dmtools.migrate.home import Home
     from dmtools.transfers.plan import ListPlan
+    from dmtools.transfers.road import Road
 
 J = tables.ftsjob.c
+OPEN_JOBS = ("intent", "submitted")  # as in submit, which loads more than dm-trace needs
 
 
-def room(this: Pass) -> int:
-    """How many more jobs [migrate] max_open_jobs lets us open."""
+def room(this: Pass, road: Road) -> int:
+    """How many more jobs max_open_jobs lets us open."""
     with this.ledger.read() as connection:
-        return this.settings.migrate.max_open_jobs - int(connection.execute(_all_open()).scalar_one())
+        return road.max_open_jobs - int(connection.execute(all_open(road.pipeline)).scalar_one())
 
 
 class Rooms:
     """What the rules with limits have left: asked of the tables once, then counted as lists go."""
 
-    def __init__(self, this: Pass, home: Home, now: datetime) -> None:
-        self._home, self._now = home, now
-        rules = this.settings.migrate.rules
+    def __init__(self, this: Pass, road: Road, now: datetime) -> None:
+        self._rules, self._now = road.rules, now
+        rules = road.rules.all()
         self._limited = {rule.match for rule in rules if is_limited(rule)}
         self._open: dict[str, int] = {}
         self._bytes: dict[str, int] = {}
         if any(rule.max_open_jobs or rule.bytes_per_hour for rule in rules):
             with this.ledger.read() as connection:
-                self._open, self._bytes = used(connection, self._limited, now)
+                self._open, self._bytes = used(connection, road.pipeline, self._limited, now)
 
     def take(self, pairs: Sequence[Pair]) -> bool:
         """May a list of these files go now: its rule's hours, open jobs, bytes of the last hour? Then its job is counted."""
@@ -72,8 +68,8 @@ class Rooms:
     def _rule(self, pairs: Sequence[Pair]) -> Rule | None:
         if not self._limited or not pairs:
             return None
-        match = self._home.rules.match_of(pairs[0])
-        return self._home.rules.by_match(match) if match in self._limited else None
+        match = self._rules.match_of(pairs[0])
+        return self._rules.by_match(match) if match in self._limited else None
 
 
 def is_limited(rule: Rule) -> bool:
@@ -81,9 +77,9 @@ def is_limited(rule: Rule) -> bool:
     return bool(rule.hours or rule.max_open_jobs or rule.bytes_per_hour)
 
 
-def used(connection: Connection, matches: Iterable[str], now: datetime) -> tuple[dict[str, int], dict[str, int]]:
+def used(connection: Connection, pipeline: str, matches: Iterable[str], now: datetime) -> tuple[dict[str, int], dict[str, int]]:
     """(open jobs, bytes submitted within the last hour) of these rules, by their `match`."""
-    of_rules = (J.pipeline == "migrate", J.rule.in_(matches))
+    of_rules = (J.pipeline == pipeline, J.rule.in_(matches))
     opened = select(J.rule, func.count()).where(*of_rules, J.state.in_(OPEN_JOBS)).group_by(J.rule)
     recent = select(J.rule, func.sum(J.bytes)).where(*of_rules, J.since > now - timedelta(hours=1)).group_by(J.rule)
     jobs = {row[0]: int(row[1]) for row in connection.execute(opened)}
@@ -101,28 +97,9 @@ def refusal(rule: Rule, opened: int, size: int, now: datetime) -> str:
     return ""
 
 
-def why_not(q: Question, name: str) -> str:
-    """Why this list in TODO could not be submitted now, for dm-trace; empty: it could."""
-    opened = int(q.connection.execute(_all_open()).scalar_one())
-    most = q.settings.migrate.max_open_jobs
-    if opened >= most:
-        return f"{opened} jobs are open, and no more than {most} may be ([migrate] max_open_jobs)"
-    if not any(is_limited(rule) for rule in q.settings.migrate.rules):
-        return ""
-    try:
-        pairs = listfile.read(q.settings.home / "migrate" / at.TODO / name).pairs
-    except (OSError, listfile.ListUnreadable):
-        return ""
-    rules = Rules(q.settings)
-    rule = rules.by_match(rules.match_of(pairs[0])) if pairs else None
-    if rule is None or not is_limited(rule):
-        return ""
-    jobs, size = used(q.connection, [rule.match], q.at)
-    return refusal(rule, jobs.get(rule.match, 0), size.get(rule.match, 0), q.at)
-
-
-def _all_open() -> Any:
-    return select(func.count()).select_from(tables.ftsjob).where(J.pipeline == "migrate", J.state.in_(OPEN_JOBS))
+def all_open(pipeline: str) -> Any:
+    """The query for how many jobs of a pipeline are open."""
+    return select(func.count()).select_from(tables.ftsjob).where(J.pipeline == pipeline, J.state.in_(OPEN_JOBS))
 
 
 def in_hours(window: str, now: time) -> bool:

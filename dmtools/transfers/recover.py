@@ -15,77 +15,75 @@ from dmtools.control.passes import Pass
 from dmtools.ledger import tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.journal import add_tally
-from dmtools.migrate import rewrite
-from dmtools.migrate.home import Home
 from dmtools.spool import folders as at
 from dmtools.spool import listfile
 from dmtools.spool.listfile import ListUnreadable
-from dmtools.transfers import lists
+from dmtools.transfers import lists, project
 from dmtools.transfers.conclude import conclude_all, finish
 from dmtools.transfers.lists import ListRow
+from dmtools.transfers.road import Road
 
 
-def mend(this: Pass, home: Home) -> None:
+def mend(this: Pass, road: Road) -> None:
     """All rules, for the lists of this HOME."""
-    adopt(this, home)
+    adopt(this, road)
     with this.ledger.read() as connection:
-        rows = lists.by_state(connection, "migrate", home.id, lists.OPEN)
-    todo, doing = set(home.folders.names(at.TODO)), set(home.folders.names(at.DOING))
-    _finish_settling(this, home, [row for row in rows if row.state == lists.SETTLING])
-    _finish_cut(this, home, [row for row in rows if row.state == lists.CUT])
-    _put_back(this, home, [row for row in rows if _misplaced(row, todo, doing)])
-    _without_intent(this, home, sorted(doing - {row.name for row in rows if row.state in (lists.DOING, lists.SETTLING)}))
+        rows = lists.by_state(connection, road.pipeline, road.home, lists.OPEN)
+    todo, doing = set(road.folders.names(at.TODO)), set(road.folders.names(at.DOING))
+    _finish_settling(this, road, [row for row in rows if row.state == lists.SETTLING])
+    _finish_cut(this, road, [row for row in rows if row.state == lists.CUT])
+    _put_back(this, road, [row for row in rows if _misplaced(row, todo, doing)])
+    _without_intent(this, road, sorted(doing - {row.name for row in rows if row.state in (lists.DOING, lists.SETTLING)}))
 
 
-def adopt(this: Pass, home: Home, found: Sequence[str] | None = None) -> dict[str, ListRow]:
+def adopt(this: Pass, road: Road, found: Sequence[str] | None = None) -> dict[str, ListRow]:
     """A list file in TODO that no row knows was put there by hand: it gets its row. Gives the rows of all names."""
     if found is None:
-        found = [name for name in home.folders.names(at.TODO) if name != "ListOfLFNs"]
+        found = [name for name in road.folders.names(at.TODO) if name != "ListOfLFNs"]
     rows: dict[str, ListRow] = {}
     for part in chunks(found):
         with this.ledger.read() as connection:
-            known = lists.by_names(connection, "migrate", home.id, part)
-        new = [name for name in part if name not in known and not this.dry_run]
+            known = lists.by_names(connection, road.pipeline, road.home, part)
+        new = [name for name in part if name not in known and road.by_hand and not this.dry_run]
         for name in new:
-            _adopt(this, home, name)
+            _adopt(this, road, name)
         if new:
             with this.ledger.read() as connection:
-                known |= lists.by_names(connection, "migrate", home.id, new)
+                known |= lists.by_names(connection, road.pipeline, road.home, new)
         rows |= known
     return rows
 
 
-def _adopt(this: Pass, home: Home, name: str) -> None:
-    resource = f"adopt/{home.id}/{names.key(name).hex()}"
+def _adopt(this: Pass, road: Road, name: str) -> None:
+    resource = f"adopt/{road.home}/{names.key(name).hex()}"
     if not name.isascii() or not name.isprintable() or " " in name:
-        set_aside(this, home, name, "has a name that no list may have; names are printable ASCII without blanks")
+        set_aside(this, road, name, "has a name that no list may have; names are printable ASCII without blanks")
         return
     if not this.leases.claim([resource]):
         return
     try:
-        found = listfile.read(home.folders.path(at.TODO, name))
-        this.ledger.transact(lambda c: _enter(c, home, name, len(found.pairs) + len(found.bad), clock.now()))
+        found = listfile.read(road.folders.path(at.TODO, name))
+        this.ledger.transact(lambda c: _enter(c, road, name, len(found.pairs) + len(found.bad), clock.now()))
         this.log(f"{name} was put into TODO by hand: {len(found.pairs)} files")
     except FileNotFoundError:
         return  # moved meanwhile
     except ListUnreadable as problem:
-        set_aside(this, home, name, str(problem))
+        set_aside(this, road, name, str(problem))
     finally:
         this.leases.release([resource])
 
 
-def _enter(connection: Connection, home: Home, name: str, files: int, now: datetime) -> None:
-    if lists.by_names(connection, "migrate", home.id, [name]):
+def _enter(connection: Connection, road: Road, name: str, files: int, now: datetime) -> None:
+    if lists.by_names(connection, road.pipeline, road.home, [name]):
         return
-    lists.add(
-        connection, [{"pipeline": "migrate", "home": home.id, "name": name, "state": lists.TODO, "since": now, "files": files}]
-    )
-    add_tally(connection, "migrate", {"TODO": (files, 0)})
+    row = {"pipeline": road.pipeline, "home": road.home, "name": name, "state": lists.TODO, "since": now, "files": files}
+    lists.add(connection, [row])
+    add_tally(connection, road.pipeline, {"TODO": (files, 0)})
 
 
-def set_aside(this: Pass, home: Home, name: str, why: str) -> None:
+def set_aside(this: Pass, road: Road, name: str, why: str) -> None:
     """What can't be a list leaves the queue, so that it harms itself alone. A known list is written again from the tables."""
-    path = home.folders.set_aside(at.TODO, name)
+    path = road.folders.set_aside(at.TODO, name)
     this.problem(
         "no list file",
         f"TODO/{names.printable(name)}",
@@ -95,32 +93,24 @@ def set_aside(this: Pass, home: Home, name: str, why: str) -> None:
     )
 
 
-def _finish_settling(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
+def _finish_settling(this: Pass, road: Road, rows: Sequence[ListRow]) -> None:
     """The outcome was booked, the directories did not follow: they do now."""
-    _with_leases(this, rows, lambda mine: finish(this, home.folders, [row.id for row in mine]))
+    _with_leases(this, rows, lambda mine: finish(this, road.folders, [row.id for row in mine]))
 
 
-def _finish_cut(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
+def _finish_cut(this: Pass, road: Road, rows: Sequence[ListRow]) -> None:
     """Cut from a master list, or split off a dirty list, but not proved to be there."""
-    for master_id in sorted({row.master_id for row in rows if row.master_id is not None}):
-        with this.ledger.read() as connection:
-            found = connection.execute(select(tables.master.c.name).where(tables.master.c.id == master_id)).scalar()
-        raw = names.decode(str(found)).decode("utf-8", "surrogateescape")
-        resource = f"master/{home.id}/{names.key(raw).hex()}"
-        if this.leases.claim([resource]):
-            try:
-                rewrite.write_cut(this, home, master_id)
-            finally:
-                this.leases.release([resource])
+    if road.cut is not None and (origins := sorted({row.master_id for row in rows if row.master_id is not None})):
+        road.cut.write_again(this, origins)
     rest = [row for row in rows if row.master_id is None]
     with this.ledger.read() as connection:
         parents = lists.by_ids(connection, [row.parent_id for row in rest if row.parent_id is not None])
     orphans = [row for row in rest if row.parent_id not in parents or parents[row.parent_id].state != lists.SETTLING]
-    _with_leases(this, orphans, lambda mine: _conclude_orphans(this, home, mine))
+    _with_leases(this, orphans, lambda mine: _conclude_orphans(this, road, mine))
 
 
-def _conclude_orphans(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
-    rewrite.project_rows(this, home, rows)
+def _conclude_orphans(this: Pass, road: Road, rows: Sequence[ListRow]) -> None:
+    project.rows(this, road.folders, rows)
     conclude_all(this, rows)
 
 
@@ -131,60 +121,58 @@ def _misplaced(row: ListRow, todo: set[str], doing: set[str]) -> bool:
     return row.state == lists.DOING and (row.name not in doing or row.name in todo)
 
 
-def _put_back(this: Pass, home: Home, rows: Sequence[ListRow]) -> None:
+def _put_back(this: Pass, road: Road, rows: Sequence[ListRow]) -> None:
     """The tables win: an open attempt stands in DOING, a waiting list in TODO; a second copy is set aside."""
 
     def act(mine: Sequence[ListRow]) -> None:
         for row in mine:
-            _put_back_one(this, home, row)
+            _put_back_one(this, road, row)
 
     _with_leases(this, rows, act)
 
 
-def _put_back_one(this: Pass, home: Home, row: ListRow) -> None:
+def _put_back_one(this: Pass, road: Road, row: ListRow) -> None:
     right, wrong = (at.DOING, at.TODO) if row.state == lists.DOING else (at.TODO, at.DOING)
-    here, there = home.folders.has(right, row.name), home.folders.has(wrong, row.name)
+    here, there = road.folders.has(right, row.name), road.folders.has(wrong, row.name)
     if here and there:
-        path = home.folders.set_aside(wrong, row.name)
+        path = road.folders.set_aside(wrong, row.name)
         this.log(f"{row.name} stood in {right} and in {wrong}; the tables say {right}, the other copy is now {path}")
     elif not here and row.state == lists.TODO and there and not row.planned:
-        home.folders.transfer(wrong, right, row.name)
+        road.folders.transfer(wrong, right, row.name)
         this.log(f"{row.name} stood in {wrong} without an intent: back to {right}")
     elif not here and (row.planned or row.master_id is None):
-        rewrite.project_rows(this, home, [row])
+        project.rows(this, road.folders, [row])
         this.log(f"{row.name} was not in {right}: written again from the tables")
     elif not here:
-        _write_from_master(this, home, row)
+        _write_from_origin(this, road, row)
 
 
-def _write_from_master(this: Pass, home: Home, row: ListRow) -> None:
-    with this.ledger.read() as connection:
-        name = connection.execute(select(tables.master.c.name).where(tables.master.c.id == row.master_id)).scalar()
-    data = rewrite.text_from_master(this, home, row, str(name))
+def _write_from_origin(this: Pass, road: Road, row: ListRow) -> None:
+    data = road.cut.text(this, row) if road.cut is not None else None
     if data is not None:
-        home.folders.put(at.TODO, row.name, data)
+        road.folders.put(at.TODO, row.name, data)
         this.log(f"{row.name} was in no directory: written again from its master list")
 
 
-def _without_intent(this: Pass, home: Home, found: Sequence[str]) -> None:
+def _without_intent(this: Pass, road: Road, found: Sequence[str]) -> None:
     """The seed's rule 1: a list in DOING of which the tables know no attempt goes to TODO."""
     with this.ledger.read() as connection:
-        rows = lists.by_names(connection, "migrate", home.id, found)
+        rows = lists.by_names(connection, road.pipeline, road.home, found)
     for name in found:
         row = rows.get(name)
         if row is not None and row.state in (lists.DOING, lists.SETTLING, lists.TODO, lists.CUT):
             continue  # taken on meanwhile, or put right above
-        if _carries_lost_attempt(this, home, name):
+        if _carries_lost_attempt(this, road, name):
             continue
         try:
-            _back_to_todo(this, home, name)
+            _back_to_todo(this, road, name)
         except (FileNotFoundError, FileExistsError):
             continue  # another monitor was quicker
 
 
-def _carries_lost_attempt(this: Pass, home: Home, name: str) -> bool:
+def _carries_lost_attempt(this: Pass, road: Road, name: str) -> bool:
     """Does it say that a job moves it of which the tables know nothing? Then they are older than the list: it is told."""
-    notes = home.first_notes(at.DOING, name)
+    notes = listfile.first_notes(road.folders.path(at.DOING, name))
     job = notes.get("job")
     if not job or not notes.get("sid"):
         return False
@@ -201,15 +189,15 @@ def _carries_lost_attempt(this: Pass, home: Home, name: str) -> bool:
     return True
 
 
-def _back_to_todo(this: Pass, home: Home, name: str) -> None:
-    if home.folders.has(at.TODO, name):
-        path = home.folders.set_aside(at.DOING, name)
+def _back_to_todo(this: Pass, road: Road, name: str) -> None:
+    if road.folders.has(at.TODO, name):
+        path = road.folders.set_aside(at.DOING, name)
         this.log(f"{name} stood in DOING without an intent and in TODO: the copy in DOING is now {path}")
-    elif home.folders.path(at.DOING, name).is_dir():
-        path = home.folders.set_aside(at.DOING, name)
+    elif road.folders.path(at.DOING, name).is_dir():
+        path = road.folders.set_aside(at.DOING, name)
         this.log(f"DOING/{name} is a directory: set aside as {path}")
     else:
-        home.folders.transfer(at.DOING, at.TODO, name)
+        road.folders.transfer(at.DOING, at.TODO, name)
         this.log(f"{name} stood in DOING without an intent: to TODO (rule 1)")
         this.moved("DOING without intent", "TODO")
 
