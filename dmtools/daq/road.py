@@ -5,7 +5,7 @@ from __future__ import annotations
 from dmtools.control.passes import Pass
 from dmtools.daq.home import Home
 from dmtools.ledger.journal import State, States
-from dmtools.settings import Rule
+from dmtools.settings import Daq, Rule
 from dmtools.spool.listfile import Pair
 from dmtools.transfers.road import Road
 from dmtools.transfers.verdict import Patience
@@ -27,23 +27,41 @@ STATES = States(
 )
 
 
+class OneRule:
+    """Every zip follows the one rule."""
+
+    def __init__(self, daq: Daq) -> None:
+        self._rule = Rule(match=MATCH, source=daq.zips, destination=daq.tape, archive_timeout=daq.archive_timeout)
+        self._tape = daq.tape
+
+    def lfn(self, pair: Pair) -> str:
+        """The zip's name."""
+        return pair.destination.removeprefix(self._tape)
+
+    def match_of(self, pair: Pair) -> str | None:
+        """None for what does not go to the tape."""
+        return MATCH if pair.destination.startswith(self._tape + "/") else None
+
+    def by_match(self, match: str | None) -> Rule | None:
+        """The rule."""
+        return self._rule if match == MATCH else None
+
+    def all(self) -> list[Rule]:
+        """The rule."""
+        return [self._rule]
+
+
 def road(this: Pass, home: Home) -> Road:
     """The road of this HOME's zips."""
     daq = this.settings.daq
-    rule = Rule(match=MATCH, source=daq.zips, destination=daq.tape, archive_timeout=daq.archive_timeout)
-
-    def lfn_of(pair: Pair) -> str:
-        return pair.destination.removeprefix(daq.tape)
-
     return Road(
-        pipeline="daq",
         home=home.id,
         folders=home.folders,
         states=STATES,
-        rule_of=lambda match: rule if match == MATCH else None,
-        match_of=lambda pair: MATCH if pair.destination.startswith(daq.tape + "/") else None,
-        lfn_of=lfn_of,
+        rules=OneRule(daq),
         max_open_jobs=this.settings.daq.max_jobs,
         check_source=True,
         patience=Patience(daq.retry_seconds, daq.max_attempts),
+        retry="daq-archive --retry",
+        abandon="daq-archive --abandon",
     )

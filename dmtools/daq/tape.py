@@ -52,9 +52,9 @@ def put(this: Pass, road: Road) -> None:
             mine = {one.zip.place for one in booked}
             wanted = [pair for pair in pairs if pair.source in mine]
             _forget_copies(this, connection, wanted)
-            (made,) = carry.put(this, road, [(name, wanted)], connection=connection)
+            made = carry.put(connection, road, [(name, wanted)], by=this.by, at=clock.now())
             for step in booked:
-                step.values["list_id"] = made
+                step.values["list_id"] = next(iter(made.values()))
 
         take(this, steps, first=lists)
 

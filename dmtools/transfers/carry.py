@@ -30,7 +30,7 @@ def put(
 ) -> dict[Pair, int]:
     """New lists (name, files), in the caller's transaction; `mend` then writes their files into TODO.
 
-    Gives each pair's row of `transfer`. A destination that is known is put on the road again when it is Bad; one that is
+    Gives each pair's list. A destination that is known is put on the road again when it is Bad; one that is
     under way or proved stays as it is, with its list.
     """
     pairs = [pair for _, found in wanted for pair in found]
@@ -40,20 +40,21 @@ def put(
     fresh = [(name, [p for p in found if p in new or p in again]) for name, found in wanted]
     row: dict[str, Any] = {"pipeline": road.pipeline, "home": road.home, "state": lists.CUT, "since": at, "planned": 1}
     rows = [{**row, "name": name, "files": len(found)} for name, found in fresh if found]
+    staying = {pair: int(row.list_id) for pair, row in known.items() if pair not in again}
     if not rows:
-        return {pair: known[pair].id for pair in pairs}
+        return staying
     lists.add(connection, rows)
     made = lists.by_names(connection, road.pipeline, road.home, [one["name"] for one in rows])
     list_of = {pair: made[name].id for name, found in fresh for pair in found}
     if new:
         connection.execute(insert(tables.transfer), [_row(road, pair, list_of[pair], at) for pair in new])
-    found = _known(connection, road, pairs)
+    found = _known(connection, road, new)
     moves = [Move(found[pair].id, "", RETRY, "put on the road") for pair in new]
     record(connection, road.states, moves, by=by, at=at, table=tables.transfer)
     moves = [_again(known[pair], pair, list_of[pair]) for pair in again]
     if moves:
         advance(connection, tables.transfer, road.states, moves, by=by, at=at)
-    return {pair: found[pair].id for pair in pairs}
+    return {**staying, **list_of}
 
 
 def _known(connection: Connection, road: Road, pairs: Sequence[Pair]) -> dict[Pair, AnyRow]:
