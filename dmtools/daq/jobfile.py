@@ -168,9 +168,9 @@ def manifest(files: tuple[Summed, ...]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(Manifest(entries))) + b"\n"
 
 
-def scratch_place(job: Job) -> Path:
-    """Where the job's scratch directory is made: its own word, the batch system's, $TMPDIR, /tmp."""
-    for given in (job.scratch, *map(os.environ.get, ("_CONDOR_SCRATCH_DIR", "SLURM_TMPDIR", "TMPDIR"))):
+def scratch_place(scratch: str) -> Path:
+    """Where a scratch directory is made: as it was said, else the batch system's place, $TMPDIR, /tmp."""
+    for given in (scratch, *map(os.environ.get, ("_CONDOR_SCRATCH_DIR", "SLURM_TMPDIR", "TMPDIR"))):
         if given:
             return Path(given)
     return Path("/tmp")  # noqa: S108 (a directory of its own is made there)

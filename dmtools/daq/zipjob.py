@@ -56,7 +56,7 @@ def _within(job: Job, target: Path) -> Result:
 
     def expire() -> None:
         late = zipping.failed(job.key, "timeout", f"it was not done within {job.seconds} s", wide=True)
-        shutil.rmtree(directory_of(jobfile.scratch_place(job), job.key), ignore_errors=True)
+        shutil.rmtree(directory_of(jobfile.scratch_place(job.scratch), job.key), ignore_errors=True)
         _leave(target, late, UNAVAILABLE)
 
     alarm = threading.Timer(job.seconds, expire)

@@ -56,7 +56,7 @@ def _signed(result: Result, began: float) -> Result:
 
 def _work(job: Job) -> tuple[Zip, tuple[Summed, ...]]:
     upload = _client(job.upload)
-    place = jobfile.scratch_place(job)
+    place = jobfile.scratch_place(job.scratch)
     with ExitStack() as stack:
         try:
             directory = stack.enter_context(scratch(place, job.key))
