@@ -12,6 +12,7 @@ _MONTHS = {
 }
 _DAYS = {name: n for n, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
 DAY = 1440
+USUAL = 7200  # seconds: [train_ok] success_* are meant for a component that cron starts so often
 
 
 def longest_gap(times: str) -> float | None:
@@ -27,6 +28,11 @@ def longest_gap(times: str) -> float | None:
     runs = sorted(hour * 60 + minute for hour in hours for minute in minutes)
     within = max((later - sooner for sooner, later in pairwise(runs)), default=0)
     return 60.0 * max(within, days * DAY + runs[0] - runs[-1])
+
+
+def patience(times: str) -> float:
+    """What [train_ok] success_* are multiplied with for these times: rarer components get more in proportion; none: 1."""
+    return max(1.0, (longest_gap(times) or USUAL) / USUAL)
 
 
 def _numbers(field: str, least: int, most: int, names: dict[str, int]) -> set[int]:

@@ -46,6 +46,8 @@ def pipeline_lines(name: str, record: dict[str, Any], at: datetime) -> Iterator[
     yield f"{name} eta {eta(record, at)}"
     for one in record["buffers"]:
         yield f"{name} buffer {one_line(one['name'])} {room(one, at)}, {filling(one, at)}"
+    for one in record["notes"]:
+        yield one_line(f"{name} {note(one)}")
     for one in record["stuck"]:
         head, why, step = stuck(one, at)
         yield f"{name} stuck {head}: {why}{'; do: ' + step if step else ''}"
@@ -129,6 +131,11 @@ def stuck(one: dict[str, Any], at: datetime) -> tuple[str, str, str]:
     since = instant(one["since"])
     held_for = clock.age(max(0.0, (at - since).total_seconds())) if since else "?"  # a clock may have been set back
     return one_line(f"{one['subject']}, {one['state']} for {held_for}"), one_line(one["why"]), one_line(one["next"])
+
+
+def note(one: dict[str, Any]) -> str:
+    """How a disk, the jobs and the like stand."""
+    return one_line(f"{one['kind']} {one['name']} {one['state']}: {one['said']}")
 
 
 def twice(record: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,11 @@ class Question:
     connection: Connection
     at: datetime
     limit: int = 20
+    entry: Pipeline | None = None  # who is asked
+
+    def cron_of(self, component: str) -> str:
+        """The crontab times of a component of the pipeline that is asked; empty: none, or it isn't known."""
+        return self.entry.cron_of(component) if self.entry is not None else ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ class Probing:
     settings: Settings
     connection: Connection
     at: datetime
+    entry: Pipeline | None = None  # who is asked
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,17 @@ class Stuck:
 
 
 @dataclass(frozen=True)
+class Note:
+    """How one more thing of a pipeline stands, for dm-monitoring: a `disk`, `jobs`, ...; `said` is for people."""
+
+    kind: str
+    name: str
+    state: str
+    said: str
+    well: bool = True
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """The entry of one pipeline in the register (`dmtools.pipelines`).
 
@@ -141,7 +158,8 @@ class Pipeline:
 
     `ages`: the open states in which an item must not grow old; None: all of them. `buffers` and `stuck` name functions, too:
     (Probing) -> the places that it fills, an iterable of Buffer; and its oldest things that don't move, a few Stuck.
-    `duplicates`: (Probing) -> how many items are being moved twice at once.
+    `duplicates`: (Probing) -> how many items are being moved twice at once. `notes`: (Probing) -> how its disks, jobs and the
+    like stand, an iterable of Note. `person`: the command with which a person begins on what is bad; empty: NAME-triage.
     """
 
     name: str
@@ -162,10 +180,16 @@ class Pipeline:
     buffers: str = ""
     stuck: str = ""
     duplicates: str = ""
+    notes: str = ""
+    person: str = ""
 
     def component_names(self) -> tuple[str, ...]:
         """The names of its components."""
         return tuple(component.name for component in self.components)
+
+    def cron_of(self, component: str) -> str:
+        """The crontab times of one of its components; empty: people run it, or there is none of this name."""
+        return next((one.cron for one in self.components if one.name == component), "")
 
     def must_not_age(self) -> tuple[str, ...]:
         """The states in which the age of the oldest item matters."""
@@ -174,5 +198,5 @@ class Pipeline:
     def ask(self, what: str, question: Question | Probing) -> Iterable[Any]:
         """Asks the function that its field `what` names; nothing when it has none."""
         place = getattr(self, what)
-        found: Iterable[Any] = named(place)(question) if place else ()
+        found: Iterable[Any] = named(place)(replace(question, entry=self)) if place else ()
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -130,8 +131,8 @@ def of(
 def outlook(
     connection: Connection, entry: Pipeline, bytes_came: dict[str, int], at: datetime, settings: Settings | None
 ) -> dict[str, Any]:
-    """The buffers, what is stuck, what is moved twice; one that can't be asked is told in `troubles`."""
-    result: dict[str, Any] = {"buffers": [], "stuck": [], "duplicates": [], "troubles": []}
+    """The buffers, what is stuck, what is moved twice, disks and jobs; one that can't be asked is told in `troubles`."""
+    result: dict[str, Any] = {"buffers": [], "stuck": [], "duplicates": [], "notes": [], "troubles": []}
     if settings is None:
         return result
     look = Probing(settings, connection, at)
@@ -139,6 +140,7 @@ def outlook(
         "buffers": lambda found: buffers.records(connection, entry.name, found, bytes_came, at),
         "stuck": lambda found: [stuck_record(one) for one in found],
         "duplicates": list,
+        "notes": lambda found: [asdict(one) for one in found],
     }
     for what, way in ways.items():
         try:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Row
 
 from dmtools import clock
 from dmtools.control import automatic, holds, sightings, troubles
+from dmtools.control.cadence import patience
 from dmtools.control.holds import Hold
 from dmtools.ledger import tables
 from dmtools.ledger.engine import sqlite_path
@@ -37,14 +38,16 @@ class Hindrance:
     see: str = ""
 
 
-def of_component(connection: Connection, settings: Settings, at: datetime, pipeline: str, component: str) -> Iterator[Hindrance]:
-    """The strongest first: holds, the clock, the disk, the database, the component's own last pass."""
+def of_component(
+    connection: Connection, settings: Settings, at: datetime, pipeline: str, component: str, cron: str = ""
+) -> Iterator[Hindrance]:
+    """The strongest first: holds, the clock, the disk, the database, its own last pass. `cron`: its times, for what is late."""
     yield from held(connection, settings, at, pipeline, component)
     row = connection.execute(select(tables.component).where(C.pipeline == pipeline, C.name == component)).first()
     yield from clock_set_back(row, at)
     yield from disk_full(settings)
     yield from locked(settings)
-    yield from last_pass(row, settings, at, pipeline, component)
+    yield from last_pass(row, settings, at, pipeline, component, cron)
 
 
 def held(connection: Connection, settings: Settings, at: datetime, pipeline: str, component: str) -> Iterator[Hindrance]:
@@ -116,9 +119,12 @@ def write_lock(settings: Settings, seconds: float) -> tuple[float, str]:
 # ---- its last pass -----------------------------------------------------------------------------------------------------
 
 
-def last_pass(row: Row[Any] | None, settings: Settings, at: datetime, pipeline: str, component: str) -> Iterator[Hindrance]:
+def last_pass(
+    row: Row[Any] | None, settings: Settings, at: datetime, pipeline: str, component: str, cron: str = ""
+) -> Iterator[Hindrance]:
     """Killed, hanging, shut out by a lock that is left, failing, late; nothing when it works as it should."""
     name = f"{pipeline}-{component}"
+    patient = settings.train_ok.success_warning_seconds * patience(cron)
     by_hand = f"run it by hand to see what it says: {name} -v"
     running = row is not None and row.state == "running" and row.last_start is not None
     since = (at - row.last_start).total_seconds() if row is not None and row.last_start is not None else None
@@ -126,7 +132,7 @@ def last_pass(row: Row[Any] | None, settings: Settings, at: datetime, pipeline: 
     if row is not None and lives is False and running and row.host == HOST:
         said = f"the last pass of {name} (pid {row.pid}), begun {clock.local(row.last_start)}, was killed"
         yield Hindrance(said, f"nothing: the next pass of {name} takes over what it held", troubles.KILLED)
-    elif row is not None and running and since is not None and since > settings.train_ok.success_warning_seconds:
+    elif row is not None and running and since is not None and since > patient:
         said = f"a pass of {name} (pid {row.pid} on {row.host}) has run for {clock.age(since)} and does not end"
         yield Hindrance(said, f"on {row.host}: kill {row.pid}; the next pass goes on", troubles.HANGS)
         return
@@ -137,7 +143,7 @@ def last_pass(row: Row[Any] | None, settings: Settings, at: datetime, pipeline: 
         yield Hindrance(f"the last pass of {name} could not work: {row.error_text}", by_hand, troubles.LATE)
     elif row is not None and row.last_success is not None:
         late = (at - row.last_success).total_seconds()
-        if late > settings.train_ok.success_warning_seconds:
+        if late > patient:
             said = f"the last success of {name} was {clock.age(late)} ago"
             yield Hindrance(said, f"see that cron runs it: dm-crontab check; or {by_hand}", troubles.LATE)
 

@@ -12,14 +12,13 @@ from sqlalchemy.engine import Row
 
 from dmtools import clock
 from dmtools.control import buffers, figures, hindrances, holds, sightings, troubles
-from dmtools.control.cadence import longest_gap
+from dmtools.control.cadence import patience
 from dmtools.control.entry import Buffer, Component, Figure, Pipeline, Probing
 from dmtools.control.holds import Hold
 from dmtools.ledger import tables
 from dmtools.settings import Settings
 
 OK, WARNING, CRITICAL, UNKNOWN = "OK", "WARNING", "CRITICAL", "UNKNOWN"
-USUAL_CADENCE = 7200  # seconds: [train_ok] success_* are meant for such a component; rarer ones get more in proportion
 AHEAD = 120  # seconds that clocks of hosts may differ
 
 
@@ -127,7 +126,7 @@ def _freshness(
     after = max(since, _last_hold_end(look, entry.name, component.name, since))
     if after > since:
         said += f"; free again since {clock.age(age(look, after))}"
-    stands = next(hindrances.last_pass(row, look.settings, look.at, entry.name, component.name), None)
+    stands = next(hindrances.last_pass(row, look.settings, look.at, entry.name, component.name, component.cron), None)
     see = stands.see if stands is not None else ""
     if stands is not None and see in (troubles.KILLED, troubles.HANGS):
         said += f"; {stands.said}; {stands.step}"
@@ -137,8 +136,7 @@ def _freshness(
 def _limits(look: Look, component: Component) -> tuple[str, str]:
     if look.warning is not None or look.critical is not None:
         return look.warning or "", look.critical or ""
-    factor = max(1.0, (longest_gap(component.cron) or USUAL_CADENCE) / USUAL_CADENCE)
-    limits = look.settings.train_ok
+    factor, limits = patience(component.cron), look.settings.train_ok
     return over(limits.success_warning_seconds * factor), over(limits.success_critical_seconds * factor)
 
 
@@ -187,7 +185,11 @@ def items(look: Look) -> Iterator[Figure]:
         bad = sum(number[state] for state in entry.bad)
         states = " or ".join(entry.bad)
         if states:
-            said = f"{entry.name}: {bad} {states} need a person: {entry.name}-triage" if bad else f"{entry.name}: none {states}"
+            said = (
+                f"{entry.name}: {bad} {states} need a person: {entry.person or entry.name + '-triage'}"
+                if bad
+                else f"{entry.name}: none {states}"
+            )
             warning, critical = over(limits.bad_warning - 1), over(limits.bad_critical - 1)
             yield Figure("bad", {"pipeline": entry.name}, bad, said, "", warning, critical)
 

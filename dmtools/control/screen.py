@@ -74,6 +74,8 @@ def _pipeline(name: str, record: dict[str, Any], at: datetime) -> Iterator[Rende
         if table.row_count:
             yield Padding(table, (1, 0, 0, 0), expand=False)
     yield ""
+    for one in record["notes"]:
+        yield _below(display.note(one), "" if one["well"] else "yellow")
     for sight in record["seen"]:
         yield _below(display.seen(sight, at), "yellow")
     for one in record["stuck"]:

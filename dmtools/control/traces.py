@@ -194,7 +194,7 @@ def kept(
     see: str = "",
 ) -> Hindrance:
     """Puts what keeps the component from it before what is said: holds first, then the machine, servers, leases, its passes."""
-    found = list(hindrances.of_component(q.connection, q.settings, q.at, words.pipeline, component))
+    found = list(hindrances.of_component(q.connection, q.settings, q.at, words.pipeline, component, q.cron_of(component)))
     own = [one for one in found if one.see in OF_PASSES]
     rest = [one for one in found if one.see not in OF_PASSES]
     away = list(hindrances.servers(q.connection, words.pipeline, wanted or set()))

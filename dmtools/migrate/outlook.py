@@ -43,7 +43,7 @@ def stuck(look: Probing) -> Iterator[Stuck]:
     from dmtools.control import traces
     from dmtools.migrate.traces import WORDS
 
-    question = Question("", look.settings, look.connection, look.at)
+    question = Question("", look.settings, look.connection, look.at, entry=look.entry)
     for row in sorted(found, key=lambda row: row.since)[:FEW]:
         listed = look.connection.execute(select(tables.filelist).where(F.id == row.id)).one()
         life = traces.of_list(question, WORDS, listed)

@@ -65,6 +65,7 @@ def pipeline(entry: Pipeline, record: dict[str, Any], day: list[Hour], at: datet
         "seen": [display.seen(sight, at) for sight in record["seen"]],
         "stuck": [_stuck(one, at) for one in record["stuck"]],
         "buffers": [f"{one['name']}: {display.room(one, at)}, {display.filling(one, at)}" for one in record["buffers"]],
+        "notes": [(display.note(one), one["well"]) for one in record["notes"]],
         "twice": display.twice(record) if record["duplicates"] else "",
         "troubles": record["troubles"],
     }

@@ -55,7 +55,7 @@ def test_control_words_pipelines_and_components(tab: Complete) -> None:
     assert tab("dm-train-ok", "--component", "migrate/mo") == ["migrate/monitor"]
     assert tab("dm-monitoring", "m") == ["migrate"]
     assert tab("dm-crontab", "in") == ["install"]
-    assert tab("dm-crontab", "install", "") == ["migrate"]
+    assert tab("dm-crontab", "install", "m") == ["migrate"]
 
 
 def test_without_a_home_or_with_wrong_settings_nothing_is_offered(tab: Complete, home: Path) -> None:

@@ -1,0 +1,40 @@
+"""daq's entry in the register of pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from dmtools.control.entry import Component, Pipeline
+from dmtools.daq.states import AT_SITE, BAD, COPIED, FOUND, FREED, ON_TAPE, STATES, TO_TAPE, ZIPPED, ZIPPING
+from dmtools.ledger import tables
+
+
+def oldest(connection: Connection, states: Sequence[str]) -> dict[str, datetime]:
+    """When the oldest file of each state came into it: one look into the index `daq_file_state` for each."""
+    column = tables.daq_file.c
+    found = {}
+    for state in states:
+        if (since := connection.execute(select(func.min(column.since)).where(column.state == state)).scalar()) is not None:
+            found[state] = since
+    return found
+
+
+PIPELINE = Pipeline(
+    name="daq",
+    meaning="from full DAQ disks to proved copies at the site and on tape, and back",
+    states=STATES,
+    open=(FOUND, COPIED, AT_SITE, ZIPPING, ZIPPED, TO_TAPE, ON_TAPE),
+    done=(FREED,),
+    bad=(BAD,),
+    components=(
+        Component("transfer", "full DAQ disks -> site storage; what is safe leaves its disk"),
+        Component("archive", "site storage -> zips on tape, proved"),
+        Component("audit", "a sample of what is on tape is read again"),
+        Component("restore", "files back from tape, each proved"),
+        Component("zip", "the body of a zip job, on a batch node"),
+    ),
+    oldest=oldest,
+)
