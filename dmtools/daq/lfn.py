@@ -9,7 +9,8 @@ from dmtools import names
 from dmtools.settings.kinds import Daq
 
 FLAGGED, READY = b"ReadyToTransfer", b"ReadyForData"
-NO_FILES = frozenset((FLAGGED, READY, b"lost+found"))  # at the root of a disk
+NEW_READY = b".ReadyForData.dmtmp"  # in the making
+NO_FILES = frozenset((FLAGGED, READY, NEW_READY, b"lost+found"))  # at the root of a disk
 _DATE = re.compile(rb"(?:\d\d)?(\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 
 

@@ -130,6 +130,13 @@ def note(connection: Connection, pipeline: str, kind: str, item: int, *, by: str
     )
 
 
+def note_many(connection: Connection, pipeline: str, kind: str, items: Iterable[int], *, by: str, at: datetime, why: str) -> None:
+    """The same note for each of many items."""
+    entry = {"at": at, "pipeline": pipeline, "kind": kind, "by": by, "why": why}
+    if rows := [{**entry, "item": item} for item in items]:
+        connection.execute(insert(tables.journal), rows)
+
+
 def count_moves(connection: Connection, pipeline: str, moves: Iterable[Move], at: datetime) -> None:
     """Tally and flow of the moves."""
     change: dict[str, list[int]] = defaultdict(lambda: [0, 0])
@@ -146,6 +153,13 @@ def count_moves(connection: Connection, pipeline: str, moves: Iterable[Move], at
     bucket = bucket_of(at)
     for state, (n, size) in came.items():
         _add(connection, tables.flow, {"pipeline": pipeline, "state": state, "bucket": bucket}, n, size)
+
+
+def count_new(connection: Connection, pipeline: str, state: str, n: int, size: int, at: datetime) -> None:
+    """Counts n items, of `size` bytes together, that begin in a state."""
+    if n:
+        add_tally(connection, pipeline, {state: (n, size)})
+        _add(connection, tables.flow, {"pipeline": pipeline, "state": state, "bucket": bucket_of(at)}, n, size)
 
 
 def add_tally(connection: Connection, pipeline: str, change: dict[str, tuple[int, int]]) -> None:

@@ -152,6 +152,7 @@ class Daq(Struct, frozen=True, kw_only=True):
     safety: when a file is removed from its disk: "tape-verified" or "site-verified" (as soon as the site's copy is proved)
     ready_group: the group of the flag ReadyForData; empty: ours
     ready_mode: its mode
+    disk_seconds: a disk that shows no sign of life for so long is left alone until the next pass
     keep_site: the site's copy stays when the zip is on tape
     group_bytes: small files share a zip up to this size; 0: each file has its own
     batch: where zip jobs run: "local", "htcondor" or "slurm"
@@ -177,6 +178,7 @@ class Daq(Struct, frozen=True, kw_only=True):
     safety: Annotated[str, Meta(pattern=r"^(tape|site)-verified$")] = "tape-verified"
     ready_group: str = ""
     ready_mode: Annotated[str, Meta(pattern=r"^0?[0-7]{3}$")] = "0660"
+    disk_seconds: Positive = 30
     keep_site: bool = True
     group_bytes: Annotated[int, Meta(ge=0)] = 0
     batch: Annotated[str, Meta(pattern=r"^(local|htcondor|slurm)$")] = "local"

@@ -20,6 +20,7 @@ ErrorClass = Literal[
     "io",  # the storage failed in another way
     "unsupported",  # this client can't do that
 ]
+RESIDENCIES = frozenset({"ONLINE", "NEARLINE", "ONLINE_AND_NEARLINE", "LOST", "UNKNOWN"})
 _WIDE: frozenset[str] = frozenset({"full", "credentials", "timeout", "unreachable", "io"})
 
 
@@ -92,6 +93,7 @@ class StorageError(Exception):
         self.cls = cls
         self.reason = reason
         self.wide = cls in _WIDE if wide is None else wide
+        self.reading = False  # a copy's source could not be read; the destination is not in trouble
         super().__init__(reason)
 
 

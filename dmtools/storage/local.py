@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from dmtools.names import NameRefused, file_path, shown
 from dmtools.storage import checksum as sums
-from dmtools.storage.answers import Copied, Entry, Look, Looks, Mark, Present, StorageError, Unknown
+from dmtools.storage.answers import RESIDENCIES, Copied, Entry, Look, Looks, Mark, Present, StorageError, Unknown
 from dmtools.storage.deadline import Hung, Pulse, guarded
 from dmtools.storage.errnos import ABSENT, error_of, look_of
 from dmtools.storage.publish import copy_file, fsync_directory, rename_new
@@ -24,7 +24,6 @@ COPY_STALL_SECONDS = 600.0  # a copy's last fsync may take long; it is no sign o
 BLOCK = 1 << 20
 SMALL = 1 << 18
 OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # a FIFO must not hold us
-RESIDENCIES = frozenset({"ONLINE", "NEARLINE", "ONLINE_AND_NEARLINE", "LOST", "UNKNOWN"})
 T = TypeVar("T")
 
 
@@ -163,7 +162,35 @@ class LocalStore:
         path = _path(url)
         _prompt(lambda: self._delete(path, shown(url), mark), shown(url), "deleted")
 
-    def _delete(self, path: bytes, subject: str, mark: Mark | None) -> None:
+    def delete_many(self, marked: Sequence[tuple[str, Mark]], pulse: Pulse) -> list[StorageError | None]:
+        """The same for many, each with its mark, and each directory synced once; called inside a guard.
+
+        One answer each, in order: None is gone. Raises StorageError when a directory can't be synced: nothing is certain then.
+        """
+        answers: list[StorageError | None] = []
+        directories: dict[bytes, None] = {}
+        for url, mark in marked:
+            try:
+                path = _path(url)
+                self._delete(path, shown(url), mark, sync=False)
+                directories[os.path.dirname(path)] = None
+                answers.append(None)
+            except StorageError as problem:
+                answers.append(problem)
+            except OSError as problem:
+                answers.append(error_of(problem, shown(url), "deleted"))
+            pulse.beat()
+        for directory in directories:
+            try:
+                fsync_directory(directory)
+            except FileNotFoundError:  # it went with its last file
+                continue
+            except OSError as problem:
+                raise error_of(problem, os.fsdecode(directory), "synced") from problem
+            pulse.beat()
+        return answers
+
+    def _delete(self, path: bytes, subject: str, mark: Mark | None, *, sync: bool = True) -> None:
         directory, name = os.path.split(path)
         aside = os.path.join(directory, b".dm-del-%d" % int.from_bytes(hashlib.sha256(name).digest()[:7]))
         found = _lstat(path)
@@ -185,7 +212,8 @@ class LocalStore:
             rename_new(aside, path)
             raise StorageError("changed", f"{subject} changed before it was deleted; it was put back")
         os.unlink(aside)
-        fsync_directory(directory)
+        if sync:
+            fsync_directory(directory)
 
     def residency(self, url: str) -> str:
         """ONLINE, or what the file's extended attribute `user.status` says. Raises StorageError("missing")."""

@@ -100,13 +100,13 @@ def _remove_unheld(path: bytes) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if stat.S_ISREG(os.fstat(handle).st_mode) and _is_at(handle, path):
+        if stat.S_ISREG(os.fstat(handle).st_mode) and is_at(handle, path):
             os.unlink(path)
     finally:
         os.close(handle)
 
 
-def _is_at(handle: int, path: bytes) -> bool:
+def is_at(handle: int, path: bytes) -> bool:
     """Whether the open file still stands under its name."""
     try:
         return os.path.samestat(os.fstat(handle), os.lstat(path))
@@ -124,14 +124,14 @@ def _lock(handle: int) -> None:
             raise
 
 
-def _open_temporary(path: bytes) -> int:
-    """Creates, or takes over from a dead copy, the hidden file: locked, empty, 0600. BlockingIOError: another holds it."""
+def open_temporary(path: bytes) -> int:
+    """Creates, or takes over from a dead copy, the hidden file: locked, empty, 0600, also to be read. BlockingIOError: held."""
     end = time.monotonic() + _LOCK_SECONDS
     while True:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             _lock(handle)
-            if _is_at(handle, path):
+            if is_at(handle, path):
                 os.ftruncate(handle, 0)
                 os.fchmod(handle, 0o600)
                 return handle
@@ -147,14 +147,16 @@ def _open_temporary(path: bytes) -> int:
 
 
 @contextlib.contextmanager
-def _acting(path: bytes, act: str) -> Iterator[None]:
+def acting(path: bytes, act: str) -> Iterator[None]:
     """An OSError inside is told as the failed act on this file."""
     try:
         yield
     except BlockingIOError:
         raise StorageError("occupied", f"{shown(encode(path))} is just being written by another copy") from None
     except OSError as problem:
-        raise error_of(problem, shown(encode(path)), act) from problem
+        failed = error_of(problem, shown(encode(path)), act)
+        failed.reading = act == "read"
+        raise failed from problem
 
 
 def copy_file(source: bytes, target: bytes, wanted: str | None, overwrite: bool, number: str, pulse: Pulse) -> Copied:
@@ -177,7 +179,7 @@ def copy_file(source: bytes, target: bytes, wanted: str | None, overwrite: bool,
 @contextlib.contextmanager
 def open_source(source: bytes) -> Iterator[int]:
     """A regular file open for reading; a FIFO or a device can't hold us. Raises StorageError."""
-    with _acting(source, "read"):
+    with acting(source, "read"):
         reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         if not stat.S_ISREG(os.fstat(reader).st_mode):
@@ -195,20 +197,20 @@ def make_file(
     Raises StorageError, or what `fill` raises; then the hidden file is gone and the target as it was.
     """
     directory, temporary = prepare(target, overwrite), hidden(target, number)
-    with _acting(target, "written"):
-        writer = _open_temporary(temporary)
+    with acting(target, "written"):
+        writer = open_temporary(temporary)
     try:
         copied = fill(writer)
-        with _acting(target, "written"):
+        with acting(target, "written"):
             os.fchmod(writer, mode)
             os.fsync(writer)
             if pulse is not None:
                 pulse.beat()
-            _publish(temporary, target, overwrite)
+            put_in_place(temporary, target, overwrite)
             fsync_directory(directory)
     except BaseException:
         with contextlib.suppress(OSError):
-            if _is_at(writer, temporary):  # a failed fsync can't be repeated: the data are gone
+            if is_at(writer, temporary):  # a failed fsync can't be repeated: the data are gone
                 os.unlink(temporary)
         raise
     finally:
@@ -218,19 +220,19 @@ def make_file(
 
 def adopt(temporary: bytes, target: bytes, overwrite: bool) -> None:
     """Publishes a file that another tool wrote beside its target: fsync, rename, fsync of the directory."""
-    with _acting(target, "written"):
+    with acting(target, "written"):
         handle = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-        _publish(temporary, target, overwrite)
+        put_in_place(temporary, target, overwrite)
         fsync_directory(os.path.dirname(target))
 
 
 def prepare(target: bytes, overwrite: bool) -> bytes:
     """The directory of a target that may be written, made if need be. Raises StorageError."""
-    with _acting(target, "written"):
+    with acting(target, "written"):
         _refuse_occupied(target, overwrite)
         make_directories(os.path.dirname(target))
         sweep(os.path.dirname(target))
@@ -250,7 +252,7 @@ def _refuse_occupied(target: bytes, overwrite: bool) -> None:
 
 def refuse_changed(reader: int, source: bytes, before: os.stat_result, length: int) -> None:
     """A source that is not, or no longer, what it was when its reading began is StorageError `changed`."""
-    with _acting(source, "read"):
+    with acting(source, "read"):
         after = os.fstat(reader)
         named = os.stat(source)
     same = (before.st_size, before.st_mtime_ns, before.st_ino)
@@ -258,7 +260,8 @@ def refuse_changed(reader: int, source: bytes, before: os.stat_result, length: i
         raise StorageError("changed", f"{shown(encode(source))} changed while it was read; nothing was copied")
 
 
-def _publish(temporary: bytes, target: bytes, overwrite: bool) -> None:
+def put_in_place(temporary: bytes, target: bytes, overwrite: bool) -> None:
+    """Gives a hidden file its name; never over something, but with `overwrite`. Raises OSError."""
     if overwrite:
         os.rename(temporary, target)
     else:
@@ -276,7 +279,7 @@ def pump(reader: int, writer: int, source: bytes, target: bytes, most: int, puls
         blocks = [stack.enter_context(memoryview(stack.enter_context(mmap.mmap(-1, BLOCK)))) for _ in range(2)]
         out = stack.enter_context(_Writer(writer, target))
         for view in itertools.cycle(blocks):
-            with _acting(source, "read"):
+            with acting(source, "read"):
                 count = os.readv(reader, [view])
             if count and length <= most:
                 value = sums.adler32(view[:count], value)
@@ -323,7 +326,7 @@ class _Writer:
             done.result()
 
     def _write(self, piece: memoryview) -> None:
-        with piece, _acting(self._target, "written"):
+        with piece, acting(self._target, "written"):
             done = 0
             while done < len(piece):
                 with piece[done:] as rest:
