@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests import warm
+
 ROOT = Path(__file__).resolve().parents[1]
 TEST_MARK = "DM_TEST"
 # What the person who runs the tests may have set, and no test must see.
@@ -123,11 +125,12 @@ def run(
 ) -> Result:
     """Runs a command of bin/ to its end. `home` goes into $DMTOOLS_HOME; `prefix` is put before it: ("strace", "-f")."""
     argv = [*map(str, prefix), *command(name, *args)]
+    around = environment(home, env)
     begun = time.monotonic()
     try:
-        done = subprocess.run(
+        done = (warm.run if warm.can(argv, around) else subprocess.run)(
             argv,
-            env=environment(home, env),
+            env=around,
             cwd=cwd,
             input=(stdin or "").encode(),
             capture_output=True,

@@ -27,8 +27,8 @@ def tests_of(tmp_path: Path) -> Callable[..., Result]:
     def start(body: str, *args: str, room: str = "ledger", absent: bool = False) -> Result:
         place = tmp_path / "checkout"
         (place / "tests" / room).mkdir(parents=True)
-        for name in ("__init__.py", "conftest.py", "support.py", "real_components.py"):
-            shutil.copy2(ROOT / "tests" / name, place / "tests" / name)
+        for path in (ROOT / "tests").glob("*.py"):
+            shutil.copy2(path, place / "tests" / path.name)
         shutil.copytree(ROOT / "dmtools/house", place / "dmtools/house")
         shutil.copy2(ROOT / "dmtools/__init__.py", place / "dmtools/__init__.py")
         shutil.copy2(ROOT / "pyproject.toml", place / "pyproject.toml")
