@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -37,6 +38,7 @@ WITHOUT = pytest.StashKey[tuple[str, ...]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--without", default="", metavar="NAME,...", help="components whose tests are left out")
     parser.addoption("--quick", action="store_true", help="unit tests only")
+    parser.addoption("--report", metavar="FILE", help="write there what dm-test wants to know of the run, as JSON")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -69,6 +71,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if out:
         config.hook.pytest_deselected(items=out)
         items[:] = kept
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tells dm-test which tests failed, whether the others ran, and how many seconds the tests of each file took."""
+    place = session.config.getoption("--report")
+    if not place or hasattr(session.config, "workerinput"):
+        return
+    stats = session.config.pluginmanager.getplugin("terminalreporter").stats
+    failed = sorted({one.nodeid for kind in ("failed", "error") for one in stats.get(kind, ())})
+    seconds: dict[str, float] = {}
+    for one in (one for reports in stats.values() for one in reports if isinstance(one, pytest.TestReport)):
+        file = one.nodeid.partition("::")[0]
+        seconds[file] = seconds.get(file, 0) + one.duration
+    whole = not (session.shouldfail or session.shouldstop)
+    Path(place).write_text(json.dumps({"failed": failed, "whole": whole, "seconds": seconds}))
 
 
 @cache
