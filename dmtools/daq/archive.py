@@ -20,17 +20,22 @@ OPEN = ("cut", "TODO", "DOING", "settling")  # lists of the engine that aren't d
 
 @dataclass
 class Away:
-    """Who was asked by this pass, and who of them is away."""
+    """Whom this pass needed, and who of them is away."""
 
     asked: set[str] = field(default_factory=set)
-    why: dict[str, str] = field(default_factory=dict)
+    why: dict[str, Unavailable] = field(default_factory=dict)
 
     def settle(self, this: Pass) -> None:
-        """All that the pass needed is away and nothing moved. Raises Unavailable."""
-        if self.why and self.asked <= self.why.keys() and not this.report.counts:
-            subject = ", ".join(sorted(self.why))
-            why = "; ".join(self.why[name] for name in sorted(self.why))
-            raise Unavailable("nobody to work with", subject, why, "the next pass asks again", left="all stays as it was")
+        """Tells who is away. Raises Unavailable when all are, and nothing but intents was booked."""
+        if self.why and self.asked <= self.why.keys() and this.report.counts.keys() <= {f"{AT_SITE}>{ZIPPING}"}:
+            last = self.why.pop(max(self.why))
+            self._tell(this)
+            raise last
+        self._tell(this)
+
+    def _tell(self, this: Pass) -> None:
+        for one in self.why.values():
+            this.problem(one.what, one.subject, why=one.why, left=one.left, next=one.next_step, failed=False)
 
 
 def archive(this: Pass) -> None:
@@ -57,12 +62,11 @@ def archive(this: Pass) -> None:
 
 
 def _jobs(this: Pass, home: Home, room: Room, away: Away) -> None:
-    from dmtools.daq import results, told
+    from dmtools.daq import results
 
     away.asked.add(room.name)
     if why := results.follow(this, home, room):
-        away.why[room.name] = why
-        told.batch_away(this, room.name, why)
+        away.why[room.name] = batch_away(room, why)
 
 
 def _tape(this: Pass, home: Home, away: Away) -> None:
@@ -80,8 +84,7 @@ def _tape(this: Pass, home: Home, away: Away) -> None:
         try:
             act()
         except Unavailable as problem:
-            away.why["FTS"] = problem.why
-            this.problem(problem.what, problem.subject, why=problem.why, left=problem.left, next=problem.next_step, failed=False)
+            away.why["FTS"] = problem
 
     carry.mend(this, way)
     if _has_lists(this, home):
@@ -100,8 +103,12 @@ def _new_jobs(this: Pass, home: Home, room: Room, away: Away) -> None:
     """Files at the site become zips, Waiting ones jobs, while there is room for more."""
     if room.name in away.why or not this.goes():
         return
-    from dmtools.daq import choosing, jobs, told
+    from dmtools.daq import choosing, jobs
 
+    if why := jobs.refused(this.settings):
+        away.asked.add(room.name)
+        away.why[room.name] = no_credentials(why)
+        return
     with this.ledger.read() as connection:
         free = this.settings.daq.max_jobs - jobs.count(connection, home, room)
         ready = jobs.due(connection, max(0, free))
@@ -114,9 +121,21 @@ def _new_jobs(this: Pass, home: Home, room: Room, away: Away) -> None:
                 ready = jobs.due(connection, free)
             jobs.submit(this, home, room, ready)
     except BatchAway as problem:
+        away.why[room.name] = batch_away(room, str(problem))
+    if ready or room.name in away.why:
         away.asked.add(room.name)
-        away.why[room.name] = str(problem)
-        told.batch_away(this, room.name, str(problem))
+
+
+def batch_away(room: Room, why: str) -> Unavailable:
+    """The batch system doesn't answer."""
+    left = "its jobs stay as they are; no other one is submitted"
+    return Unavailable("batch system away", room.name, why, "the next pass asks again", left=left)
+
+
+def no_credentials(why: str) -> Unavailable:
+    """Jobs that would fail at the storage are not begun."""
+    left = "no zip job is begun; those that are open go on"
+    return Unavailable("no credentials for zip jobs", "site storage", why, "renew the proxy or token", left=left)
 
 
 def plan(this: Pass) -> None:

@@ -28,7 +28,8 @@ from dmtools.daq.zips import Step, Z, Zip, by_ids, files_of, in_state, upload_ur
 from dmtools.ledger import tables
 from dmtools.ledger.schema import installation_id
 from dmtools.ledger.types import AnyRow
-from dmtools.storage import StorageError, client_for
+from dmtools.settings import Settings
+from dmtools.storage import StorageError, client_for, scheme_of
 
 BATCH = 50  # jobs that are booked and submitted together
 CLOCKS_DIFFER = timedelta(minutes=1)
@@ -55,6 +56,22 @@ def due(connection: Connection, most: int) -> list[Zip]:
     now = clock.now()
     ready = or_(Z.next_try.is_(None), Z.next_try <= now, Z.since > now + CLOCKS_DIFFER)
     return in_state(connection, WAITING, ready, most=most)
+
+
+def refused(settings: Settings) -> str | None:
+    """Why no job may begin: its proxy or token would not last, or can't be used. Directories and open storages need none."""
+    if {scheme_of(settings.daq.site), scheme_of(settings.daq.zips)} == {"file"}:
+        return None
+    from dmtools.transfers import credentials
+
+    try:
+        if settings.credentials.token_file:
+            credentials.read_token(settings.path(settings.credentials.token_file))
+        elif (path := credentials.proxy_path(settings)) is not None:
+            credentials.judge(settings, credentials.read_proxy(path))
+    except credentials.Unusable as problem:
+        return str(problem)
+    return None
 
 
 def submit(this: Pass, home: Home, room: Room, zips: Sequence[Zip]) -> None:

@@ -53,8 +53,9 @@ def put(this: Pass, road: Road) -> None:
             wanted = [pair for pair in pairs if pair.source in mine]
             _forget_copies(this, connection, wanted)
             made = carry.put(connection, road, [(name, wanted)], by=this.by, at=clock.now())
+            lists_of = {pair.source: list_id for pair, list_id in made.items()}
             for step in booked:
-                step.values["list_id"] = next(iter(made.values()))
+                step.values["list_id"] = lists_of[step.zip.place or ""]
 
         take(this, steps, first=lists)
 

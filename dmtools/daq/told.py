@@ -38,9 +38,3 @@ def unproved_zip(this: Pass, one: Zip, why: str) -> None:
     """A zip of which the storage can't say now whether it is there."""
     left = "it stays as it is, neither done nor failed"
     this.problem("zip not proved yet", one.shown, why=why, left=left, next="the next pass asks again", failed=False)
-
-
-def batch_away(this: Pass, name: str, why: str) -> None:
-    """The batch system doesn't answer."""
-    left = "its jobs stay as they are; no new one is submitted"
-    this.problem("batch system away", name, why=why, left=left, next="the next pass asks again", failed=False)

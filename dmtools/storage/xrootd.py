@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dmtools.names import NameRefused, encode, shown
 from dmtools.storage import checksum as sums
-from dmtools.storage.answers import Absent, Copied, Entry, Look, Looks, Mark, Present, StorageError, Unknown
+from dmtools.storage.answers import RESIDENCIES, Absent, Copied, Entry, Look, Looks, Mark, Present, StorageError, Unknown
 from dmtools.storage.tools import CALL_SECONDS, call, error_of, look_of
 from dmtools.storage.xrootd_url import Place, place
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 AT_ONCE = 4  # as many checksums as a server computes at once by its usual settings
 _DIRECTORY, _OTHER, _OFFLINE, _PENDING, _BACKED_UP = 2, 4, 8, 64, 128  # the flags of a stat, as the protocol numbers them
 _STAT = re.compile(rb"^(Id|Size|MTime|Flags):\s+(.*?)\s*$", re.MULTILINE)
+_STATUS = re.compile(rb'^user\.status="([^"]*)"\s*$', re.MULTILINE)
 _LINE = re.compile(
     rb"(?P<kind>[-dlscbpo])[-rwxstST]{3,9}\S*\s+(?:\S+\s+\S+\s+(?P<size>\d+)\s+(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)"
     rb"|(?P<time4>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\s+(?P<size4>\d+))\s(?P<path>/?.+)",
@@ -194,7 +195,10 @@ class XRootDStore:
             raise problem
 
     def residency(self, url: str) -> str:
-        """By the flags of a stat: offline, and whether a copy is on tape. Raises StorageError("missing")."""
+        """By the flags of a stat: offline, and whether a copy is on tape; else by the extended attribute `user.status`.
+
+        Raises StorageError("missing").
+        """
         where = _placed(url)
         found = self._stat(url, where)
         if isinstance(found, Absent):
@@ -203,7 +207,16 @@ class XRootDStore:
             return "UNKNOWN"
         if found.flags & _OFFLINE:
             return "NEARLINE"
-        return "ONLINE_AND_NEARLINE" if found.flags & _BACKED_UP else "ONLINE"
+        return "ONLINE_AND_NEARLINE" if found.flags & _BACKED_UP else self._status_said(where)
+
+    def _status_said(self, where: Place) -> str:
+        """The attribute that a tape's server gives its files; ONLINE where there is none."""
+        done = call(["xrdfs", where.endpoint, "xattr", where.asked(), "get", "user.status"], self.settings)
+        said = _STATUS.search(done.out) if done.code == 0 else None
+        if said is None:
+            return "ONLINE"
+        status = said[1].decode("ascii", "replace")
+        return status if status in RESIDENCIES else "UNKNOWN"
 
     def free(self, url: str) -> tuple[int, int] | None:
         """(free, total) bytes by `query space`; None when the server doesn't say."""

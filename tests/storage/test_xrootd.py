@@ -180,7 +180,11 @@ def test_missing_and_forbidden_sources_and_targets(xrootd_server: Callable[..., 
     assert (problem.cls, problem.wide) == ("permission", False), problem
     assert "ro/x" in problem.reason
     assert failing(lambda: store.residency(f"{server.url}none")).cls == "missing"
-    assert store.residency(put(server, b"on")) == "ONLINE"
+    url = put(server, b"on")
+    assert store.residency(url) == "ONLINE"
+    for said, meant in (("NEARLINE", "NEARLINE"), ("ONLINE", "ONLINE"), ("nonsense", "UNKNOWN")):
+        os.setxattr(server.data / "on", "user.U.user.status", said.encode())  # as the server keeps what its clients set
+        assert store.residency(url) == meant
 
 
 def test_a_full_server_is_told_and_left_clean(
