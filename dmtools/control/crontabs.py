@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dmtools import clock
 from dmtools.command.run import Refused
+from dmtools.control.cadence import DAY, longest_gap
 from dmtools.control.entry import Component, Pipeline
 from dmtools.settings import Settings
 
@@ -122,13 +123,16 @@ def here(settings: Settings) -> Place:
 
 
 def render(entry: Pipeline, place: Place, every: str | None = None) -> str:
-    """The block of one pipeline: a line for each component that has times, or all `every` so often. Raises Refused."""
+    """The block of one pipeline: a line for each component that has times, `every` so often but for those of once a day.
+
+    Raises Refused.
+    """
     home = place.settings.home
     mark = f" every {every}" if every else ""
     lines = [f"# BEGIN dmtools {entry.name}{mark} of {home}", NOTE]
     for component in entry.components:
         if component.cron:
-            when = times(every) if every else component.cron
+            when = times(every) if every and not is_rare(component.cron) else component.cron
             _prove(entry.name, component.name, when)
             lines += [f"# {component.name}: {component.meaning}", f"{when} {command(entry.name, component, place)}"]
     lines.append(f"# END dmtools {entry.name} of {home}")
@@ -174,6 +178,11 @@ def times(every: str) -> str:
     if unit == "m":
         return f"*/{number} * * * *" if number > 1 else "* * * * *"
     return {1: "0 * * * *", 24: "0 0 * * *"}.get(number, f"0 */{number} * * *")
+
+
+def is_rare(cron: str) -> bool:
+    """Is it meant for once a day or less? Such a component would not do more by running more often."""
+    return (longest_gap(cron) or 0.0) >= 60 * DAY
 
 
 def _prove(pipeline: str, component: str, when: str) -> None:

@@ -192,25 +192,30 @@ def kept(
     wanted: set[str] | None = None,
     list_id: int | None = None,
     see: str = "",
+    resource: str = "",
 ) -> Hindrance:
-    """Puts what keeps the component from it before what is said: holds first, then the machine, servers, leases, its passes."""
+    """Puts what keeps the component from it before what is said: holds first, then the machine, servers, leases, its passes.
+
+    `resource` is the lease that stands for the thing, where it is not that of the list.
+    """
     found = list(hindrances.of_component(q.connection, q.settings, q.at, words.pipeline, component, q.cron_of(component)))
     own = [one for one in found if one.see in OF_PASSES]
     rest = [one for one in found if one.see not in OF_PASSES]
     away = list(hindrances.servers(q.connection, words.pipeline, wanted or set()))
-    claims = [_claimed(q, list_id)] if list_id is not None else []
+    lease = f"list/{list_id}" if list_id is not None else resource
+    claims = [_claimed(q, lease)] if lease else []
     order = [*rest, *away, *(one for one in claims if one is not None), *([] if away else own)]
     if not order:
         return Hindrance("; ".join(said), step, see)
     return Hindrance("; ".join([*(one.said for one in order), *said]), order[0].step, order[0].see)
 
 
-def _claimed(q: Question, list_id: int) -> Hindrance | None:
-    """Who holds the list now, when its holder lives or may live."""
+def _claimed(q: Question, resource: str) -> Hindrance | None:
+    """Who holds this lease now, when its holder lives or may live."""
     from dmtools.control import claims
 
     for claim in claims.all_of(q.connection, q.at):
-        if claim.resource == f"list/{list_id}" and claim.holder in (claims.ALIVE, claims.UNKNOWN):
+        if claim.resource == resource and claim.holder in (claims.ALIVE, claims.UNKNOWN):
             return _in_hands(claim, claim.holder == claims.ALIVE)
     return None
 

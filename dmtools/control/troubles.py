@@ -15,6 +15,12 @@ KILLED = "A pass was killed"
 LATE = "A component is late"
 CLOCK = "A clock was set back"
 BAD = "Files are Bad"
+DAQ_NO_DISK = "The DAQ has no free disk"
+DAQ_KEPT = "A disk is not handed back"
+DAQ_DISK_AWAY = "A DAQ disk is away or hangs"
+DAQ_JOBS = "Zip jobs are held or lost"
+DAQ_UNPROVED = "A zip is not proved on tape"
+DAQ_BAD = "Files of a DAQ disk are Bad"
 
 OF_FIGURES = {
     "server_away": SERVER_AWAY,

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from sqlalchemy import func, select
 
-from dmtools import clock, names
+from dmtools import names
 from dmtools.control import probes
 from dmtools.control.entry import Figure, Probing
 from dmtools.ledger import tables
 from dmtools.migrate.states import DOING
-from dmtools.transfers import credentials
+from dmtools.transfers import credential_life
 
 PIPELINE = {"pipeline": "migrate"}
 MOST = 1000
@@ -20,33 +20,8 @@ MOST = 1000
 
 def figures(look: Probing) -> Iterator[Figure]:
     """All of them."""
-    yield from credential(look)
+    yield from credential_life.figure(look, "migrate")
     yield from stuck(look)
-
-
-def credential(look: Probing) -> Iterator[Figure]:
-    """The life of the proxy; only where a real FTS server needs one."""
-    settings = look.settings
-    if all(server.url.startswith("sim:") for server in settings.fts.servers):
-        return
-    wanted = settings.credentials
-    try:
-        if wanted.token_file:
-            credentials.read_token(settings.path(wanted.token_file))
-            yield Figure("token", PIPELINE, 1, "the token can be read")
-            return
-        path = credentials.proxy_path(settings)
-        if path is None:
-            raise credentials.Unusable("there is neither a proxy nor a token; see [credentials]")
-        proxy = credentials.read_proxy(path)
-        left = (proxy.expires - look.at).total_seconds()
-        credentials.judge(settings, proxy)
-    except credentials.Unusable as problem:
-        yield Figure("credentials", PIPELINE, 0, str(problem), state=probes.CRITICAL)
-        return
-    said = f"the proxy {path} lives {clock.age(left)} more"
-    limits = (probes.under(wanted.warn_seconds), probes.under(wanted.refuse_seconds))
-    yield Figure("proxy_life", PIPELINE, round(left), said, "s", *limits)
 
 
 def stuck(look: Probing) -> Iterator[Figure]:

@@ -66,7 +66,9 @@ def lines(text: bytes) -> list[str]:
 
 def test_show_prints_the_lines_of_the_template_with_the_right_paths(cron: Cron) -> None:
     shown = cron("show", "migrate").ok().out
-    assert cron("show").ok().out == cron().ok().out == shown
+    whole = cron().ok().out
+    assert cron("show").ok().out == whole
+    assert shown in whole
     assert cron.text == b""
     template = lines((ROOT / "cron/migrate.crontab").read_bytes())
     assert len(template) == 3
@@ -81,31 +83,41 @@ def test_show_prints_the_lines_of_the_template_with_the_right_paths(cron: Cron) 
 
 def test_install_leaves_the_rest_byte_for_byte_and_remove_brings_it_back(cron: Cron) -> None:
     cron.write(MINE)
-    assert "install migrate" in cron("install", "--dry-run").ok().out
+    assert "install migrate" in cron("install", "migrate", "--dry-run").ok().out
     assert cron.text == MINE
-    done = cron("install", "--json").ok().json
+    done = cron("install", "migrate", "--json").ok().json
     assert done["changed"] is True
     assert len(done["pipelines"]["migrate"]["lines"]) == 3
     assert cron.text.startswith(MINE)
-    assert cron.text[len(MINE) :].decode() == cron("show").ok().out
-    cron("check").ok()
+    assert cron.text[len(MINE) :].decode() == cron("show", "migrate").ok().out
+    cron("check", "migrate").ok()
     once = cron.text
     assert "nothing to install" in cron("install", "migrate").ok().out
     assert cron.text == once
     more = once + b"# after\n9 9 * * * false\n"
     cron.write(more)
-    cron("install", "--every", "10m").ok()
+    cron("install", "migrate", "--every", "10m").ok()
     assert cron.text.startswith(MINE)
     assert cron.text.endswith(b"# after\n9 9 * * * false\n")
     assert [line.split(" ")[0] for line in lines(cron.text)] == ["5", "*/10", "*/10", "*/10", "9"]
-    cron("check").ok()
+    cron("check", "migrate").ok()
     assert cron("remove", "--json").ok().json["changed"] is True
     assert cron.text == MINE + b"# after\n9 9 * * * false\n"
     assert "nothing to remove" in cron("remove").ok().out
 
 
+def test_without_a_name_it_is_all_pipelines_and_what_is_nightly_stays_so(cron: Cron) -> None:
+    cron("install", "--every", "10m").ok()
+    assert [line.split()[:2] for line in lines(cron.text)] == [*[["*/10", "*"]] * 5, ["30", "1"]]
+    assert "daq-audit" in lines(cron.text)[-1]
+    cron("check").ok()
+    cron("remove", "daq").ok()
+    assert len(lines(cron.text)) == 3
+    assert "not installed: daq" in cron("check").gave(1).err
+
+
 def test_an_empty_crontab_is_empty_again(cron: Cron) -> None:
-    cron("install").ok()
+    cron("install", "migrate").ok()
     assert len(lines(cron.text)) == 3
     cron("remove", "migrate").ok()
     assert cron.text == b""
@@ -113,42 +125,42 @@ def test_an_empty_crontab_is_empty_again(cron: Cron) -> None:
 
 
 def test_check_says_what_differs(cron: Cron) -> None:
-    assert "not installed: migrate" in cron("check").gave(1).err
-    cron("install").ok()
+    assert "not installed: migrate" in cron("check", "migrate").gave(1).err
+    cron("install", "migrate").ok()
     changed = cron.text.replace(b"0 */2", b"1 */2", 1).replace(b"30 */2", b"#30 */2")
     cron.write(changed + b"* * * * * cd /x; /opt/bin/migrate-monitor>/dev/null\n")
-    found = cron("check", "--json").gave(1)
+    found = cron("check", "migrate", "--json").gave(1)
     said = [error["why"] for error in found.json["errors"]]
     assert any("has: 1 */2" in why for why in said)
     assert any("lacks: 0 */2" in why for why in said)
     assert any("lacks: 30 */2" in why for why in said)
     assert "runs it outside of our block" in said[-1]
     assert "dm-crontab install migrate" in found.err
-    again = cron("install").ok()
+    again = cron("install", "migrate").ok()
     assert "runs migrate-monitor, too" in again.err
-    assert "differs" not in cron("check").gave(1).err
+    assert "differs" not in cron("check", "migrate").gave(1).err
 
 
 def test_two_homes_share_a_crontab(cron: Cron, tmp_path: Path) -> None:
     other = tmp_path / "b 100% 'x'"
     run("dm-config", "init", other).ok()
-    cron("install").ok()
-    cron("install", home=other).ok()
+    cron("install", "migrate").ok()
+    cron("install", "migrate", home=other).ok()
     text = cron.text
-    cron("check").ok()
-    cron("check", home=other).ok()
+    cron("check", "migrate").ok()
+    cron("check", "migrate", home=other).ok()
     command = lines(text)[-1].partition("/usr/bin/env")[2]
     assert "100\\%" in command
     assert not re.search(r"(?<!\\)%", command)
     cron("remove").ok()
     assert len(lines(cron.text)) == 3
-    cron("check", home=other).ok()
+    cron("check", "migrate", home=other).ok()
 
 
 def test_a_line_does_its_work_whatever_the_path_of_home(cron: Cron, tmp_path: Path) -> None:
     other = tmp_path / "b 100% 'x' \"q\" $(false) ü"
     run("dm-config", "init", other).ok()
-    (line,) = [line for line in lines(cron("show", home=other).ok().out.encode()) if "migrate-monitor" in line]
+    (line,) = [line for line in lines(cron("show", "migrate", home=other).ok().out.encode()) if "migrate-monitor" in line]
     command = line.split(" ", 5)[5].replace("\\%", "%")
     done = subprocess.run(["/bin/sh", "-c", command], env={"PATH": "/nowhere"}, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -160,7 +172,7 @@ def test_a_line_does_its_work_whatever_the_path_of_home(cron: Cron, tmp_path: Pa
 @pytest.mark.parametrize("lost", [b"BEGIN", b"END"])
 def test_damaged_marks_change_nothing(cron: Cron, lost: bytes) -> None:
     cron.write(MINE)
-    cron("install").ok()
+    cron("install", "migrate").ok()
     broken = b"".join(line for line in cron.text.splitlines(keepends=True) if b"# " + lost not in line)
     cron.write(broken)
     for action in ("install", "remove", "check"):
@@ -172,19 +184,19 @@ def test_a_crontab_that_cron_refuses_is_left_as_it_is(cron: Cron) -> None:
     """Somebody wrote into the spool by hand."""
     (cron.spool / "root").write_bytes(b"61 * * * * true\n")
     (cron.spool / "root").chmod(0o600)
-    found = cron("install").gave(2)
+    found = cron("install", "migrate").gave(2)
     assert "cron would refuse" in found.err
     assert "bad minute" in found.err
     assert (cron.spool / "root").read_bytes() == b"61 * * * * true\n"
-    assert "bad minute" in cron("check").gave(1).err
+    assert "bad minute" in cron("check", "migrate").gave(1).err
 
 
 def test_somebody_elses_crontab(cron: Cron, home: Path) -> None:
-    found = cron("install", "-u", "nobody").gave(2)
+    found = cron("install", "migrate", "-u", "nobody").gave(2)
     assert f"HOME {home} belongs to root, and these lines would run as nobody" in found.err
     assert cron.crontab("-u", "nobody", "-l") == b""
-    cron("install", "--user", "root").ok()
-    assert "no user 'nosuch'" in cron("check", "-u", "nosuch").gave(2).err
+    cron("install", "migrate", "--user", "root").ok()
+    assert "no user 'nosuch'" in cron("check", "migrate", "-u", "nosuch").gave(2).err
 
 
 def test_who_is_not_root_may_not_touch_it() -> None:
@@ -228,15 +240,15 @@ def test_a_machine_without_cron_can_show_and_nothing_more(home: Path, tmp_path: 
 
 
 def test_what_cron_will_not_have_is_told(cron: Cron, home: Path) -> None:
-    cron("install").ok()
+    cron("install", "migrate").ok()
     env = {"DMTOOLS_DATABASE_URL": f"sqlite:///{home}/dmtools.db"}
-    assert "$DMTOOLS_DATABASE_URL" in cron("check", env=env).gave(1).err
+    assert "$DMTOOLS_DATABASE_URL" in cron("check", "migrate", env=env).gave(1).err
 
 
 def test_settings_elsewhere_come_with_the_line(cron: Cron, home: Path, tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
     file.write_text(f'home = "{home}"\n')
-    (line, *_) = lines(cron("show", "--config", file, home=None).ok().out.encode())
+    (line, *_) = lines(cron("show", "migrate", "--config", file, home=None).ok().out.encode())
     assert f"DMTOOLS_HOME={home} DMTOOLS_CONFIG={file} " in line
 
 
@@ -272,7 +284,7 @@ def test_what_is_around_a_block_never_changes(before: list[str], after: list[str
 
 @pytest.mark.slow
 def test_one_tick_of_a_real_cron(cron: Cron, home: Path, short_tmp: Path) -> None:
-    cron("install", "--every", "1m").ok()
+    cron("install", "migrate", "--every", "1m").ok()
     for name in ("cron.d", "run"):
         (short_tmp / name).mkdir()
     (short_tmp / "empty").touch()

@@ -22,7 +22,7 @@ def lines(path: Path) -> list[crontab.Line]:
 
 def test_there_are_crontabs() -> None:
     assert [path.name for path in CRONTABS][:1]
-    assert "migrate.crontab" in [path.name for path in CRONTABS]
+    assert {"daq.crontab", "migrate.crontab"} <= {path.name for path in CRONTABS}
 
 
 @pytest.mark.needs("cron")
@@ -31,7 +31,7 @@ def test_cron_takes_it(path: Path, tmp_path: Path) -> None:
     done = subprocess.run(["crontab", "-n", str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     broken = tmp_path / "broken"
-    broken.write_text(path.read_text().replace("*/2", "*/x"))
+    broken.write_text(re.sub(r"^([^#\n]*)\*/\d", r"\1*/x", path.read_text(), count=1, flags=re.MULTILINE))
     assert subprocess.run(["crontab", "-n", str(broken)], capture_output=True).returncode != 0
 
 
@@ -82,7 +82,7 @@ def bin_of(home: Path) -> Path:
 
     place = home / "bin"
     place.mkdir(exist_ok=True)
-    for command in (ROOT / "bin").glob("migrate-*"):
+    for command in (ROOT / "bin").glob("[a-z]*-*"):
         script = place / command.name
         script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{command}" "$@"\n')
         script.chmod(0o755)
