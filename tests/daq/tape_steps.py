@@ -43,6 +43,13 @@ def lfn_of(name: bytes) -> str:
     return DAY + names.encode(name)
 
 
+def strace(fault: str) -> tuple[str, ...]:
+    """The prefix of a command that meets this fault: `CALL:what:when=N`, each thread counts by itself."""
+    call, what, _ = fault.split(":")
+    quick = () if what.startswith("signal") else ("--seccomp-bpf",)  # it would let the signal fall under the table
+    return ("strace", "-f", "-qq", "-o", "/dev/null", *quick, "-e", f"trace={call}", "-e", f"inject={fault}")
+
+
 def lay(place: Path, files: dict[str, bytes]) -> None:
     """These files below a directory, each under its LFN."""
     for lfn, data in files.items():
@@ -85,7 +92,12 @@ class Job:
 
     def write(self) -> None:
         """The job file; `changes` go over what daq-archive would write."""
-        job: dict[str, Any] = {"schema": 1, "key": self.key, "name": next(iter(self.files)) + ".zip", "files": self.sources()}
+        job: dict[str, Any] = {
+            "schema": 1,
+            "key": self.key,
+            "name": next(iter(self.files), "/none") + ".zip",
+            "files": self.sources(),
+        }
         job |= {"upload": names.file_url(self.upload), "scratch": str(self.place / "scratch"), "seconds": 600, "level": 4}
         self.path.write_text(json.dumps(job | self.changes))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.daq.tape_steps import DAY, Tape, adler, below, flip
+from tests.daq.tape_steps import DAY, Tape, adler, below, flip, strace
 from tests.support import Result, run
 
 
@@ -105,7 +105,7 @@ def test_an_audit_killed_at_any_stage_books_nothing_wrong_and_leaves_no_scratch(
     set_daq(tape, f'audit_percent = 100\nscratch = "{scratch}"')
     tape.put({lfn: b"x" * 5000})
     for stage in ("mkdir:signal=KILL:when=1", "rename:signal=KILL:when=1"):
-        done = audit(tape, prefix=("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={stage}"))
+        done = audit(tape, prefix=strace(stage))
         assert done.code == -9
         assert tape.states() == {lfn: "Freed"}
     assert [*scratch.iterdir()] != []
