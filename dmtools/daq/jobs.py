@@ -23,9 +23,9 @@ from dmtools.control.passes import Pass
 from dmtools.daq import jobfile
 from dmtools.daq.claiming import each, take
 from dmtools.daq.home import JOB, RESULT, Home
-from dmtools.daq.states import AT_SITE, WAITING, ZIPPING
-from dmtools.daq.zips import Step, Z, Zip, by_ids, files_of, in_state, upload_url
-from dmtools.ledger import tables
+from dmtools.daq.states import AT_SITE, WAITING, ZIP_STATES, ZIPPING
+from dmtools.daq.zips import F, Step, Z, Zip, by_ids, files_of, in_state, upload_url
+from dmtools.ledger import journal, tables
 from dmtools.ledger.schema import installation_id
 from dmtools.ledger.types import AnyRow
 from dmtools.settings import Settings
@@ -92,10 +92,7 @@ def resend(this: Pass, home: Home, room: Room) -> None:
 
 def _begin(this: Pass, home: Home, room: Room, installation: str, zips: Sequence[Zip]) -> list[Zip]:
     """The attempts, booked. What an earlier attempt has uploaded goes first: its name is forgotten here."""
-    with this.ledger.read() as connection:
-        files = files_of(connection, zips)
-    whole = [one for one in zips if sum(row.state == AT_SITE for row in files[one.id]) == one.files]
-    _postpone(this, [one for one in zips if one not in whole])
+    whole = _whole(this, zips)
     steps = []
     for one in whole:
         if not _forget_upload(this, one):
@@ -107,6 +104,30 @@ def _begin(this: Pass, home: Home, room: Room, installation: str, zips: Sequence
     booked = take(this, steps)
     with this.ledger.read() as connection:
         return list(by_ids(connection, [step.zip.id for step in booked]).values())
+
+
+def _whole(this: Pass, zips: Sequence[Zip]) -> list[Zip]:
+    """Those whose files are all at the site. A file that isn't leaves its group; one that is alone is waited for."""
+    with this.ledger.read() as connection:
+        files = files_of(connection, zips)
+    found = {one.id: [row for row in files[one.id] if row.state == AT_SITE] for one in zips}
+    _postpone(this, [one for one in zips if not found[one.id]])
+    whole = []
+    for one in zips:
+        if found[one.id] and len(found[one.id]) < one.files:
+            this.ledger.transact(lambda c, one=one: _shrink(this, c, one, found[one.id]))  # type: ignore[misc]
+        if found[one.id]:
+            whole.append(one)
+    return whole
+
+
+def _shrink(this: Pass, connection: Connection, one: Zip, kept: Sequence[AnyRow]) -> None:
+    put = update(tables.daq_file).where(F.zip_id == one.id, F.state != AT_SITE)
+    connection.execute(put.values(zip_id=None))
+    size = sum(row.size for row in kept)
+    connection.execute(update(tables.daq_zip).where(Z.id == one.id).values(files=len(kept), bytes=size))
+    why = f"{one.files - len(kept)} of its files are not at the site any more: they go without it"
+    journal.note(connection, "daq", ZIP_STATES.kind, one.id, by=this.by, at=clock.now(), why=why)
 
 
 def _forget_upload(this: Pass, one: Zip) -> bool:
@@ -125,11 +146,11 @@ def _forget_upload(this: Pass, one: Zip) -> bool:
 
 
 def _postpone(this: Pass, zips: Sequence[Zip]) -> None:
-    """A zip whose files aren't all at the site (one is just copied again) waits for them."""
+    """A zip whose file isn't at the site (it is just copied again) waits for it."""
     if not zips:
         return
     until = clock.now() + timedelta(seconds=this.settings.daq.retry_seconds)
-    why = "not all of its files are at the site now"
+    why = "its file is not at the site now"
     put = update(tables.daq_zip).where(Z.id.in_([one.id for one in zips]), Z.state == WAITING)
     this.ledger.transact(lambda c: c.execute(put.values(next_try=until, reason=why)))
     for one in zips:

@@ -17,18 +17,18 @@ def steps(this: Pass, booked: Sequence[Step]) -> None:
     for one in booked:
         lfn = one.zip.shown
         if one.after == BAD:
-            left = "its files stay at the site and keep their disk"
+            left = "its files stay at the site"
             advice = f"put it right, then: daq-archive --retry {one.values.get('error_class')}"
             this.problem("Bad", lfn, why=one.why, left=left, next=advice)
         elif one.after == WAITING:
             until = clock.local(one.values["next_try"])
-            left = "its files stay at the site and keep their disk"
+            left = "its files stay at the site"
             this.problem("zip job failed", lfn, why=one.why, left=left, next=f"done again after {until}", failed=False)
 
 
 def held_job(this: Pass, one: Zip, status: Status, until: datetime) -> None:
     """A job that the batch system will not run by itself."""
-    left = "its files stay at the site and keep their disk"
+    left = "its files stay at the site"
     advice = f"release it in the batch system; else it is ended and done again after {clock.local(until)}"
     why = f"job {status.id or one.job_key}: {status.reason or 'no reason is given'}"
     this.problem("zip job held", one.shown, why=why, left=left, next=advice, failed=False)
