@@ -62,8 +62,9 @@ def _lfns(q: Question) -> Iterator[str]:
     naming = Naming(daq)
     for _disk, path in _on_disks(q):
         raw = names.decode(path)
-        if naming.refusal(raw) is None:
-            yield naming.lfn(raw)
+        template, refusal = naming.look(raw, raw.rpartition(b"/")[2])
+        if refusal is None:
+            yield template.replace("{path}", path)
 
 
 def _on_disks(q: Question) -> Iterator[tuple[Any, str]]:
