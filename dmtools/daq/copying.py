@@ -28,7 +28,8 @@ LOOK_SECONDS = 600.0
 BLOCK = 1 << 20
 # staged: hidden at the site. sent: under its name. there: equal bytes stood there. growing: not now. gone: not on its disk.
 # same, other: the bytes of its twin, or not. failed: see the problem.
-How = Literal["staged", "sent", "there", "growing", "gone", "same", "other", "failed"]
+# left: not begun, for its disk or the site came into trouble.
+How = Literal["staged", "sent", "there", "growing", "gone", "same", "other", "failed", "left"]
 
 
 @dataclass

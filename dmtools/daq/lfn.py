@@ -11,6 +11,7 @@ from dmtools.settings.kinds import Daq
 FLAGGED, READY = b"ReadyToTransfer", b"ReadyForData"
 NEW_READY = b".ReadyForData.dmtmp"  # in the making
 NO_FILES = frozenset((FLAGGED, READY, NEW_READY, b"lost+found"))  # at the root of a disk
+MOST_DATES = 10_000  # kept
 _DATE = re.compile(rb"(?:\d\d)?(\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 
 
@@ -35,46 +36,34 @@ class Naming:
     """[daq] pattern and lfn: which files are data, and what their LFN is."""
 
     def __init__(self, daq: Daq) -> None:
-        self._pattern = re.compile(_regex(daq.pattern), re.DOTALL)
+        self._fits = re.compile(_regex(daq.pattern), re.DOTALL).fullmatch
         self._template = daq.lfn
-        self._dates: dict[bytes, str] = {}  # the LFN's part before {path}, by the date of the name
-        self._simple = daq.lfn.endswith("{path}") and daq.lfn.count("{path}") == 1
+        self._dated = "{YYMM" in daq.lfn
+        self._filled: dict[bytes, str] = {}  # the template with its date, by the token that holds the date
 
-    def refusal(self, path: bytes) -> str | None:
-        """Why the file at this path below its disk is no data; None when it is."""
+    def look(self, path: bytes, name: bytes) -> tuple[str, str | None]:
+        """A file's path below its disk, and its name -> its LFN with {path} left to fill in, or why it is no data."""
         if path.startswith(b".") or b"/." in path:
-            return "a dot-file"
-        if self._pattern.fullmatch(path) is None:
-            return "it doesn't fit [daq] pattern"
-        if not self._dates_of(path.rpartition(b"/")[2]):
-            return "no date in its name, which its LFN needs"
-        return None
-
-    def lfn(self, path: bytes) -> str:
-        """The LFN of a path that is not refused."""
-        before = self._dates_of(path.rpartition(b"/")[2])
-        encoded = names.encode(path)
-        return before + encoded if self._simple else before.replace("{path}", encoded)
-
-    def _dates_of(self, name: bytes) -> str:
-        """The template with the date that stands behind the last `_` of the name; empty when it needs one and there is none."""
-        token = name.partition(b".")[0].rpartition(b"_")[2].partition(b"T")[0]
-        known = self._dates.get(token)
+            return "", "a dot-file"
+        if self._fits(path) is None:
+            return "", "it doesn't fit [daq] pattern"
+        token = name.partition(b".")[0].rpartition(b"_")[2].partition(b"T")[0] if self._dated else b""
+        known = self._filled.get(token)
         if known is None:
             known = self._fill(token)
-            if len(self._dates) < 10_000:
-                self._dates[token] = known
-        return known
+            if len(self._filled) < MOST_DATES:
+                self._filled[token] = known
+        return known, None if known else "no date in its name, which its LFN needs"
 
     def _fill(self, token: bytes) -> str:
-        text = self._template.removesuffix("{path}") if self._simple else self._template
-        if "{YYMM" not in text:
-            return text
+        """The date is what stands behind the last `_` of a name, up to a `.` or a T; empty when that is none."""
+        if not self._dated:
+            return self._template
         date = _DATE.fullmatch(token)
         if date is None:
             return ""
         year, month, day = (part.decode("ascii") for part in date.groups())
-        return text.replace("{YYMMDD}", year + month + day).replace("{YYMM}", year + month)
+        return self._template.replace("{YYMMDD}", year + month + day).replace("{YYMM}", year + month)
 
 
 def _regex(pattern: str) -> bytes:

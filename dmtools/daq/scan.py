@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
-from dmtools import clock, names
+from dmtools import clock
 from dmtools.control.passes import Pass
 from dmtools.daq.disks import Disk, changed
-from dmtools.daq.lfn import Naming, half
+from dmtools.daq.lfn import Naming
+from dmtools.daq.rows import OF_SKIPPED, Maker, Row, add, firsts
 from dmtools.daq.states import AT_SITE, FOUND, FREED, SKIPPED, STATES
-from dmtools.daq.walking import File, Walk, kind
+from dmtools.daq.walking import Walk
 from dmtools.ledger import journal, tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.journal import Move
@@ -29,17 +30,7 @@ from dmtools.storage.answers import StorageError
 F = tables.daq_file.c
 BATCH = 20_000  # rows a transaction
 MARGIN = timedelta(seconds=5)  # a directory's time of change is coarse
-OF_SKIPPED = "invalid"  # the error class of what can't be taken
-COLUMNS = (
-    *("disk_id", "path", "place_key", "lfn", "lfn_key", "size", "mtime_ns", "inode"),
-    *("state", "since", "scan", "failures", "error_class", "reason", "twin_id"),
-)
-PATH, PLACE_KEY, LFN, LFN_KEY, SIZE, MTIME, INODE, STATE = (
-    COLUMNS.index(n) for n in ("path", "place_key", "lfn", "lfn_key", "size", "mtime_ns", "inode", "state")
-)
-REASON, TWIN = COLUMNS.index("reason"), COLUMNS.index("twin_id")
 ON_DISK = tuple(name for name in STATES.names() if name != FREED)
-Row = tuple[Any, ...]
 
 
 @dataclass
@@ -92,21 +83,21 @@ class Scan:
         self.this, self.disk = this, disk
         self.begun = clock.now()
         self.number = disk.scan + 1
-        self.naming = Naming(this.settings.daq)
+        self.maker = Maker(disk.id, Naming(this.settings.daq))
         self.found = Scanned()
         since = disk.scanned if not whole and disk.scanned and disk.flagged and disk.scanned >= disk.flagged else None
         since_ns = int((since - MARGIN).timestamp() * 1e9) if since else 0
         self.walk = Walk(disk.path, this.settings.daq.disk_seconds, since_ns)
-        self._halves: dict[str, bytes] = {}
 
     def run(self) -> Scanned:
         """Walks, records in batches, writes down that the whole disk was read. Raises StorageError."""
         with self.this.ledger.read() as connection:
             on_disk = select(F.id).where(F.disk_id == self.disk.id, F.state.in_(ON_DISK), F.freed.is_(None)).limit(1)
             fresh = connection.execute(on_disk).first() is None
-        waiting: list[File] = []
+        waiting: list[Row] = []
         for batch in self.walk.files():
-            waiting += batch
+            for files in batch:
+                waiting += self.maker.rows(files)  # type: ignore[arg-type]
             if len(waiting) >= BATCH:
                 self._record(waiting, fresh)
                 waiting = []
@@ -130,77 +121,49 @@ class Scan:
 
     # ---- a batch
 
-    def _record(self, batch: Sequence[File], fresh: bool) -> None:
-        self.found.files += len(batch)
-        self.found.size += sum(file[1] for file in batch)
-        if not batch:
+    def _record(self, rows: list[Row], fresh: bool) -> None:
+        """Writes those that are new, all or none."""
+        self.found.files += len(rows)
+        self.found.size += sum(row[4] for row in rows)
+        if not rows:
             return
-        at = clock.now()
-        rows = [self._row(file, at) for file in batch]
-        added = self._write(batch, rows, fresh, at)
-        for row in added:
-            self.found.new += row[STATE] == FOUND
-            if row[STATE] == SKIPPED:
-                self.found.skipped.append((row[PATH], row[REASON]))
-        self.this.moved("", FOUND, sum(row[STATE] == FOUND for row in added))
-        self.this.moved("", SKIPPED, sum(row[STATE] == SKIPPED for row in added))
+        added = self._write(rows, fresh, clock.now())
+        skipped = [(row[0], row[7]) for row in added if row[7] is not None]
+        self.found.skipped += [(path, why) for path, why in skipped if why]
+        self.found.new += len(added) - len(skipped)
+        self.this.moved("", FOUND, len(added) - len(skipped))
+        self.this.moved("", SKIPPED, len(skipped))
 
-    def _row(self, file: File, at: datetime) -> Row:
-        path, size, mtime_ns, inode, mode = file
-        encoded = names.encode(path)
-        directory, _, name = encoded.rpartition("/")
-        name_half = half(name.encode("ascii"))
-        place = self._half(f"{self.disk.id}:{directory}") + name_half
-        why = kind(mode) or self.naming.refusal(path)
-        facts = (self.disk.id, encoded, place)
-        if why is not None:
-            return (*facts, "/" + encoded, None, size, mtime_ns, inode, SKIPPED, at, self.number, 0, OF_SKIPPED, why, None)
-        lfn = self.naming.lfn(path)
-        over, _, last = lfn.rpartition("/")
-        key = self._half(over) + (name_half if last == name else half(last.encode("ascii")))
-        return (*facts, lfn, key, size, mtime_ns, inode, FOUND, at, self.number, 0, None, None, None)
-
-    def _half(self, text: str) -> bytes:
-        """Half a key; those of directories are wanted for each of their files."""
-        found = self._halves.get(text)
-        if found is None:
-            if len(self._halves) > 10_000:
-                self._halves.clear()
-            found = self._halves[text] = half(text.encode("ascii"))
-        return found
-
-    def _write(self, batch: Sequence[File], rows: list[Row], fresh: bool, at: datetime) -> list[Row]:
-        """Writes the rows that are new; gives them."""
+    def _write(self, rows: list[Row], fresh: bool, at: datetime) -> list[Row]:
         if self.this.dry_run:
             with self.this.ledger.read() as connection:
                 known = _known(connection, rows)
-            return [row for row in rows if row[PLACE_KEY] not in known]
+            return [row for row in rows if row[1] not in known]
         if fresh:
             try:
-                return self.this.ledger.transact(lambda c: _add(c, rows, at))
+                self.this.ledger.transact(lambda c: add(c, self.disk.id, self.number, rows, at))
             except IntegrityError:  # some of their LFNs are known
-                pass
-        return self.this.ledger.transact(lambda c: self._compare(c, rows, at))
+                fresh = False
+        return rows if fresh else self.this.ledger.transact(lambda c: self._compare(c, rows, at))
 
-    def _compare(self, connection: Connection, rows: list[Row], at: datetime) -> list[Row]:
+    def _compare(self, connection: Connection, plain: list[Row], at: datetime) -> list[Row]:
         """Adds those that are not there yet; those that are get what was seen of them when it changes what is to be done."""
+        rows = [Row(*row) for row in plain]
         known = _known(connection, rows)
-        seen = [(row, known[row[PLACE_KEY]]) for row in rows if row[PLACE_KEY] in known]
+        seen = [(row, known[row.place_key]) for row in rows if row.place_key in known]
         _see_again(connection, [pair for pair in seen if _differs(*pair)], by=self.this.by, at=at)
-        new = [row for row in rows if row[PLACE_KEY] not in known]
-        firsts = _firsts(connection, [row[LFN_KEY] for row in new])
+        new = [row for row in rows if row.place_key not in known]
+        taken = firsts(connection, [row.lfn_key for row in new])
         ones: list[Row] = []
         twins: list[Row] = []
         for row in new:
-            taken = row[LFN_KEY] is not None and row[LFN_KEY] in firsts
-            (twins if taken else ones).append(row)
-            if row[LFN_KEY] is not None:
-                firsts.setdefault(row[LFN_KEY], 0)
-        _add(connection, ones, at)
-        if twins:
-            firsts = _firsts(connection, [row[LFN_KEY] for row in twins])
-            twins = [(*row[:LFN_KEY], None, *row[LFN_KEY + 1 : TWIN], firsts[row[LFN_KEY]]) for row in twins]
-            _add(connection, twins, at)
+            (twins if row.lfn_key in taken else ones).append(row)
+            if row.lfn_key is not None:
+                taken.setdefault(row.lfn_key, 0)
+        add(connection, self.disk.id, self.number, ones, at)
+        holders = firsts(connection, [row.lfn_key for row in twins])
+        twins = [row._replace(lfn_key=None, twin_id=holders[row.lfn_key]) for row in twins if row.lfn_key is not None]
+        add(connection, self.disk.id, self.number, twins, at)
         return ones + twins
 
 
@@ -208,40 +171,16 @@ def _known(connection: Connection, rows: Sequence[Row]) -> dict[bytes, AnyRow]:
     """The rows of these places, by place."""
     columns = select(F.id, F.place_key, F.state, F.lfn, F.size, F.mtime_ns, F.inode, F.error_class, F.zip_id, F.freed)
     found: dict[bytes, AnyRow] = {}
-    for part in chunks([row[PLACE_KEY] for row in rows]):
+    for part in chunks([row[1] for row in rows]):
         found |= {row.place_key: row for row in connection.execute(columns.where(F.place_key.in_(part)))}
     return found
 
 
-def _firsts(connection: Connection, keys: Sequence[bytes | None]) -> dict[bytes, int]:
-    """Who has these LFNs, by key."""
-    found: dict[bytes, int] = {}
-    for part in chunks([key for key in keys if key is not None]):
-        found |= {row.lfn_key: row.id for row in connection.execute(select(F.id, F.lfn_key).where(F.lfn_key.in_(part)))}
-    return found
-
-
-def _add(connection: Connection, rows: Sequence[Row], at: datetime) -> list[Row]:
-    """Inserts rows and counts them. Raises IntegrityError; then none of them is in."""
-    if not rows:
-        return []
-    dialect = connection.dialect
-    statement = insert(tables.daq_file).compile(dialect=dialect, column_keys=list(COLUMNS))
-    since = tables.daq_file.c.since.type.dialect_impl(dialect).bind_processor(dialect)
-    instant, place = since(at) if since else at, COLUMNS.index("since")
-    values = [(*row[:place], instant, *row[place + 1 :]) for row in rows]  # by the driver: a million rows pay for each detour
-    connection.exec_driver_sql(str(statement), values)
-    for state in (FOUND, SKIPPED):
-        sizes = [row[SIZE] for row in rows if row[STATE] == state]
-        journal.count_new(connection, STATES.pipeline, state, len(sizes), sum(sizes), at)
-    return list(rows)
-
-
 def _differs(row: Row, known: AnyRow) -> bool:
     if known.state == SKIPPED and known.error_class == OF_SKIPPED:
-        return bool(row[STATE] == FOUND)
+        return row.reason is None
     copied = known.state == AT_SITE and known.zip_id is None and known.freed is None
-    same = (known.size, known.mtime_ns, known.inode) == (row[SIZE], row[MTIME], row[INODE])
+    same = (known.size, known.mtime_ns, known.inode) == (row.size, row.mtime_ns, row.inode)
     return (copied or known.state == FOUND) and not same
 
 
@@ -249,16 +188,16 @@ def _see_again(connection: Connection, pairs: Sequence[tuple[Row, AnyRow]], *, b
     """What changed since it was recorded: not copied yet, it is copied as it is now; copied, it is copied again."""
     moves = []
     for row, known in pairs:
-        facts: dict[str, Any] = {"size": row[SIZE], "mtime_ns": row[MTIME], "inode": row[INODE]}
+        facts: dict[str, Any] = {"size": row.size, "mtime_ns": row.mtime_ns, "inode": row.inode}
         if known.state == FOUND:
             connection.execute(tables.daq_file.update().where(F.id == known.id, F.state == FOUND).values(facts))
-            journal.add_tally(connection, STATES.pipeline, {FOUND: (0, row[SIZE] - known.size)})
+            journal.add_tally(connection, STATES.pipeline, {FOUND: (0, row.size - known.size)})
             continue
         why = "it changed after its copy: it is copied again"
         if known.state == SKIPPED:
-            first = _firsts(connection, [row[LFN_KEY]]).get(row[LFN_KEY])
-            why, key = "it can be taken now", None if first else row[LFN_KEY]
-            facts |= {"lfn": row[LFN], "lfn_key": key, "twin_id": first, "error_class": None, "reason": None}
+            first = firsts(connection, [row.lfn_key]).get(row.lfn_key or b"")
+            why, key = "it can be taken now", None if first else row.lfn_key
+            facts |= {"lfn": row.lfn, "lfn_key": key, "twin_id": first, "error_class": None, "reason": None}
         values = tuple(facts.items())
-        moves.append(Move(known.id, known.state, FOUND, why, row[SIZE], known.size, values))
+        moves.append(Move(known.id, known.state, FOUND, why, row.size, known.size, values))
     journal.advance(connection, tables.daq_file, STATES, moves, by=by, at=at)

@@ -7,7 +7,7 @@ AtSite. What a kill leaves in Copied is asked for first by the next pass.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -24,6 +24,7 @@ from dmtools.daq.states import COPIED, FOUND
 from dmtools.ledger.journal import Move
 from dmtools.storage import grouped
 from dmtools.storage.answers import StorageError, Store
+from dmtools.storage.deadline import Pulse
 
 BATCH = 2048  # files claimed at once
 IN_FLIGHT = 256  # begun and not yet ended; each holds two open files at most
@@ -121,7 +122,14 @@ class Batch:
                 self.crew.begin(file.id, partial(copying.compare, file, source, first.checksum))
             return
         destination = self.sending.destination(file)
-        self.crew.begin(file.id, partial(copying.copy, file, source, destination, self.sending.store, fence))
+        job = partial(copying.copy, file, source, destination, self.sending.store, fence)
+        self.crew.begin(file.id, partial(self._unless_in_vain, file, job))
+
+    def _unless_in_vain(self, file: File, job: Callable[[Pulse], Outcome], pulse: Pulse) -> Outcome:
+        """In a thread: trouble that came up after it was begun makes it needless."""
+        if self.sending.site_trouble is not None or file.disk_id in self.sending.away:
+            return Outcome(file, "left")
+        return job(pulse)
 
     def _take(self, ended: tuple[int, Outcome | BaseException] | None) -> None:
         if ended is None:
@@ -131,7 +139,18 @@ class Batch:
         if isinstance(result, BaseException):
             raise result
         self.since = self.since or time.monotonic()
-        self.group.append(result)
+        if result.problem is not None and result.problem.wide:
+            self._trouble(result)
+        elif result.how != "left":
+            self.group.append(result)
+
+    def _trouble(self, one: Outcome) -> None:
+        """Nothing of this disk, or nothing at all, can be copied now; no attempt is counted."""
+        assert one.problem is not None
+        if one.at_disk:
+            self.sending.away[one.file.disk_id] = one.problem.reason
+        else:
+            self._site(one.problem)
 
     def _is_full(self) -> bool:
         size = sum(one.file.size for one in self.group)
@@ -220,12 +239,6 @@ class Batch:
         disk = self.sending.disks[one.file.disk_id]
         if one.how == "gone" and not disk.is_there(self.this.settings.daq.disk_seconds):
             self.sending.away[disk.id] = "another directory stands at its place: it is not mounted any more"
-            return
-        if one.problem is not None and one.problem.wide:
-            if one.at_disk:
-                self.sending.away[disk.id] = one.problem.reason
-            else:
-                self._site(one.problem)
             return
         outcomes.book(self.this, one, self.firsts.get(one.file.twin_id or 0))
 

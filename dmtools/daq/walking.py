@@ -18,8 +18,10 @@ from dmtools.storage.errnos import error_of
 
 BATCH = 2000
 ASIDE = re.compile(rb"\.dm-del-[0-9]+")  # what a killed delete left: its file's row is there still
-# path below the root, size in bytes, mtime in ns, inode, mode
+# name, size in bytes, mtime in ns, inode, mode
 File = tuple[bytes, int, int, int, int]
+# files of one directory: its path below the root (empty: the root itself), and some or all of its files
+Files = tuple[bytes, list[File]]
 
 
 @dataclass
@@ -33,9 +35,9 @@ class Walk:
     unreadable: list[str] = field(default_factory=list)
     aside: list[bytes] = field(default_factory=list)
 
-    def files(self) -> Iterator[list[File]]:
-        """All files in batches. Raises StorageError when the root can't be read or the disk hangs."""
-        batches: queue.Queue[list[File] | OSError | None] = queue.Queue(maxsize=4)
+    def files(self) -> Iterator[list[Files]]:
+        """All files, some directories at a time. Raises StorageError when the root can't be read or the disk hangs."""
+        batches: queue.Queue[list[Files] | OSError | None] = queue.Queue(maxsize=4)
         stop = threading.Event()
         threading.Thread(target=self._run, args=(batches, stop), daemon=True, name="walk").start()
         subject = shown(encode(self.root))
@@ -53,26 +55,31 @@ class Walk:
         finally:
             stop.set()
 
-    def _run(self, batches: queue.Queue[list[File] | OSError | None], stop: threading.Event) -> None:
-        def hand_over(batch: list[File] | OSError | None) -> None:
+    def _run(self, batches: queue.Queue[list[Files] | OSError | None], stop: threading.Event) -> None:
+        def hand_over(batch: list[Files] | OSError | None) -> None:
             while not stop.is_set():
                 with contextlib.suppress(queue.Full):
                     return batches.put(batch, timeout=0.5)
 
-        found: list[File] = []
-        waiting = [b""]
+        found: list[Files] = []
+        number, waiting = 0, [b""]
         try:
             while waiting and not stop.is_set():
-                self._read(waiting.pop(), waiting, found)
-                while len(found) >= BATCH:
-                    hand_over(found[:BATCH])
-                    del found[:BATCH]
+                directory = waiting.pop()
+                for some in self._read(directory, waiting):
+                    found.append((directory, some))
+                    number += len(some)
+                    if number >= BATCH or len(found) >= BATCH:
+                        hand_over(found)
+                        found, number = [], 0
             hand_over(found)
             hand_over(None)
         except OSError as problem:
             hand_over(problem)
 
-    def _read(self, directory: bytes, waiting: list[bytes], found: list[File]) -> None:
+    def _read(self, directory: bytes, waiting: list[bytes]) -> Iterator[list[File]]:
+        """The files of one directory; its sub-directories go to `waiting`. An empty piece is a sign of life."""
+        found: list[File] = []
         place = os.path.join(self.root, directory)
         before = directory + b"/" if directory else b""
         try:
@@ -87,11 +94,15 @@ class Walk:
                             self.directories.append(before + entry.name)
                     elif not quiet:
                         self._take(entry, before, found)
+                        if len(found) >= BATCH:
+                            yield found
+                            found = []
         except OSError as problem:
             if not directory:
                 raise
             if not isinstance(problem, FileNotFoundError):  # gone since is no trouble
                 self.unreadable.append(f"{shown(encode(place))}: {os.strerror(problem.errno or 0)}")
+        yield found
 
     def _take(self, entry: os.DirEntry[bytes], before: bytes, found: list[File]) -> None:
         if ASIDE.fullmatch(entry.name):
@@ -104,7 +115,7 @@ class Walk:
         except OSError as problem:
             self.unreadable.append(f"{shown(encode(entry.path))}: {os.strerror(problem.errno or 0)}")
             return
-        found.append((before + entry.name, status.st_size, status.st_mtime_ns, status.st_ino, status.st_mode))
+        found.append((entry.name, status.st_size, status.st_mtime_ns, status.st_ino, status.st_mode))
 
 
 def kind(mode: int) -> str | None:

@@ -1,0 +1,87 @@
+"""`dm-sim daq` in the foreground: the DAQ writes in a thread, the server answers, until a signal ends both."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+from dmtools.command import Unavailable
+from dmtools.simulators.daq.writer import FULL, Daq, Pace
+from dmtools.simulators.faults import FaultsFile
+from dmtools.simulators.fts import wire
+from dmtools.simulators.fts.model import Refused
+from dmtools.simulators.http import Http
+from dmtools.simulators.process import AlreadyRunning, Seat, Signals
+
+END_SECONDS = 5.0
+
+
+def serve(home: Path, disks: list[Path], pace: Pace, port: int, seed: int | None) -> None:
+    """Serves until SIGTERM (exit 143) or SIGINT (130). Raises Unavailable when the name or the port is taken."""
+    signals = Signals()
+    try:
+        seat = Seat(home, "daq")
+    except AlreadyRunning as problem:
+        raise Unavailable("already running", "daq", str(problem), "stop that one first") from None
+    dice = random.Random(seed)  # noqa: S311 - detector data, no secret
+    daq = Daq(disks, seat.directory / "daq.written", _faults(seat), pace, dice)
+    http = Http("daq", port, wire.application(_routes(daq), seat.token), daq.faults)
+    try:
+        http.prepare()
+    except OSError as problem:
+        if problem.errno == errno.EADDRINUSE or "Address already in use" in str(problem):
+            why = f"port {port} of 127.0.0.1 is taken by another program"
+            raise Unavailable("no port", "daq", why, "choose another with --port N; --port 0 takes any free one") from None
+        raise
+    writer = threading.Thread(target=_write, args=(daq, signals), daemon=True, name="daq")
+    seat.announce(http.start())
+    writer.start()
+    code = signals.wait()
+    seat.leave()
+    daq.stopped.set()
+    writer.join(END_SECONDS)
+    sys.stdout.flush()
+    os._exit(code)  # idle connections' threads would hold up the end
+
+
+def _write(daq: Daq, signals: Signals) -> None:
+    try:
+        daq.write()
+    except OSError as problem:
+        print(f"dm-sim: the DAQ can't write: {problem}", file=sys.stderr, flush=True)
+        signals.stop(1)
+
+
+def _faults(seat: Seat) -> FaultsFile:
+    used: Counter[str] = Counter()
+
+    def spend(key: str, times: int) -> bool:
+        used[key] += 1
+        return used[key] <= times
+
+    def keep(keys: list[str]) -> None:
+        for key in set(used) - set(keys):
+            del used[key]
+
+    return FaultsFile(seat.faults, spend, keep)
+
+
+def _routes(daq: Daq) -> list[wire.Route]:
+    def fill(name: str) -> bytes:
+        found = [disk for disk in daq.disks if disk.name == name]
+        if not found:
+            raise Refused(404, f"no disk is called {name}; there are: {', '.join(disk.name for disk in daq.disks)}")
+        if (found[0] / FULL).exists() or not daq.fill(found[0]):
+            raise Refused(409, f"{name} is full, or is being filled")
+        return wire.answer(daq.state())
+
+    return [
+        ("GET", "/sim/files", lambda: wire.answer(daq.written())),
+        ("GET", "/sim/disks", lambda: wire.answer(daq.state())),
+        ("POST", "/sim/fill/<name>", fill),
+    ]
