@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -14,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.real_components import SBIN, as_user
-from tests.support import TEST_MARK, environment, free_port, wait_until
+from tests.support import ROOT, TEST_MARK, environment, free_port, wait_until
 
 _SLURM = """\
 ClusterName=t
@@ -139,3 +142,169 @@ def slurm(_slurm_shared: Slurm) -> Iterator[Slurm]:
     user = f"--user={os.geteuid()}"
     _slurm_shared.start().ask("scancel", user)
     wait_until(lambda: not _slurm_shared.ask("squeue", "-h", user), 30, "no job is left")
+
+
+# ---- HTCondor --------------------------------------------------------------------------------------------------------
+
+_CONDOR = """\
+include : /etc/condor/condor_config
+LOCAL_CONFIG_DIR =
+LOCAL_DIR = {place}
+LOG = {place}/log
+SPOOL = {place}/spool
+EXECUTE = {place}/execute
+LOCK = {place}/lock
+RUN = {place}/run
+DAEMON_LIST = MASTER, COLLECTOR, NEGOTIATOR, SCHEDD, STARTD
+CONDOR_HOST = 127.0.0.1
+COLLECTOR_HOST = 127.0.0.1:{port}
+SHARED_PORT_PORT = {port}
+BIND_ALL_INTERFACES = False
+NETWORK_INTERFACE = 127.0.0.1
+use security:user_based
+USER_JOB_WRAPPER = {place}/in-the-machine
+MAIL = /bin/true
+NEGOTIATOR_INTERVAL = 2
+NEGOTIATOR_CYCLE_DELAY = 1
+NEGOTIATOR_MIN_INTERVAL = 1
+SCHEDD_INTERVAL = 2
+SCHEDD_MIN_INTERVAL = 1
+PERIODIC_EXPR_INTERVAL = 1
+UPDATE_INTERVAL = 5
+NUM_CPUS = 4
+MEMORY = 16000
+RUNBENCHMARKS = False
+MOUNT_UNDER_SCRATCH =
+"""
+# The tree becomes the root of a mount namespace; the machine's own stays in it at /mnt. Then the root of the machine calls
+# itself 12345, and HTCondor, which runs nothing as root, is the personal one of that user: all files are root's outside.
+_CONDOR_UP = """\
+set -e
+mount --bind "$1" "$1"
+mount -t proc proc "$1/proc"
+for each in sys dev tmp; do mount --rbind "/$each" "$1/$each"; done
+cd "$1"
+pivot_root . mnt
+cd /
+exec unshare --user --map-user=12345 --map-group=12345 /usr/sbin/condor_master -f
+"""
+_CONDOR_JOB = """\
+#!/bin/sh
+exec unshare --user --map-user=12345 --map-group=12345 --root=/mnt --wd="$PWD" "$@"
+"""
+_CONDOR_COMMAND = """\
+#!/bin/sh
+export CONDOR_CONFIG={place}/config
+exec nsenter --target={pid} --mount --user --preserve-credentials --wdns=/tmp /usr/bin/{name} "$@"
+"""
+
+
+def _debian_mirror() -> str:
+    """Where this machine gets Debian from."""
+    asked = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Created-By: Packages"]
+    lines = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
+    found = [line.split()[2] for line in lines if line.startswith("Debian Debian ")]
+    return found[0] if found else "http://deb.debian.org/debian"
+
+
+def _condor_tree() -> Path:
+    """A tree of Debian 13 with HTCondor below .venv, made once: half a minute, 310 MB."""
+    tree = ROOT / ".venv/htcondor"
+    with (ROOT / ".venv/.htcondor.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if tree.exists():
+            return tree
+        made = tree.with_name(".htcondor.part")
+        shutil.rmtree(made, ignore_errors=True)
+        what = ["--variant=apt", "--include=ca-certificates,minicondor", "trixie", str(made), _debian_mirror()]
+        done = subprocess.run(["mmdebstrap", *what], capture_output=True, text=True)
+        assert done.returncode == 0, f"no HTCondor from Debian 13: {done.stderr[-2000:]}"
+        subprocess.run(["chroot", made, "/usr/sbin/useradd", "-u", "12345", "-d", "/tmp", "tester"], check=True)
+        made.rename(tree)
+    return tree
+
+
+@dataclass
+class HTCondor:
+    """A private HTCondor of one node with four cores; its commands are in `environment`'s $PATH. Works below /tmp only."""
+
+    place: Path
+    tree: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": f"{self.place}/bin:{os.environ.get('PATH', os.defpath)}"}
+
+    def prepare(self) -> HTCondor:
+        """Its directories and its settings."""
+        for name in ("log", "spool", "execute", "lock", "run", "bin"):
+            (self.place / name).mkdir()
+        (self.place / "config").write_text(_CONDOR.format(place=self.place, port=free_port()))
+        self._program("in-the-machine", _CONDOR_JOB)
+        return self
+
+    def start(self) -> HTCondor:
+        """Starts it, if it doesn't run, and waits until its node takes jobs."""
+        if self.process is None:
+            up = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation=private"]
+            env = environment(extra={**SBIN, "CONDOR_CONFIG": f"{self.place}/config"})
+            env.pop(TEST_MARK, None)  # it may outlive the test
+            with (self.place / "out").open("ab") as out:
+                argv = [*up, "sh", "-c", _CONDOR_UP, "up", str(self.tree)]
+                self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env)
+            wait_until(self._is_ready, 60, f"HTCondor has a slot; its logs are in {self.place}/log")
+        return self
+
+    def stop(self) -> None:
+        """Stops it with all its jobs; what stands in its queue stays."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError, ValueError):
+                os.kill(self._master(), signal.SIGQUIT)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()  # and with it all that it started
+                self.process.wait()
+            self.process = None
+
+    def ask(self, *argv: str) -> str:
+        """What a command of HTCondor says; it must succeed."""
+        return subprocess.run(argv, env=environment(extra=self.environment), capture_output=True, text=True, check=True).stdout
+
+    def _master(self) -> int:
+        assert self.process is not None
+        return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
+
+    def _is_ready(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            pytest.fail(f"HTCondor ended: {(self.place / 'out').read_text(errors='replace')[-2000:]}")
+        try:
+            for name in ("condor_submit", "condor_q", "condor_rm", "condor_history", "condor_status", "condor_hold"):
+                self._program(f"bin/{name}", _CONDOR_COMMAND.format(place=self.place, pid=self._master(), name=name))
+            return bool(self.ask("condor_status", "-af", "Name").strip())
+        except (subprocess.CalledProcessError, IndexError):
+            return False
+
+    def _program(self, name: str, text: str) -> None:
+        (self.place / name).write_text(text)
+        (self.place / name).chmod(0o755)
+
+
+@pytest.fixture(scope="session")
+def _htcondor_shared() -> Iterator[HTCondor]:
+    place = Path(tempfile.mkdtemp(prefix="dmh-", dir="/tmp"))
+    place.chmod(0o755)
+    pool = HTCondor(place, _condor_tree()).prepare()
+    yield pool
+    pool.stop()
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def htcondor(_htcondor_shared: HTCondor) -> Iterator[HTCondor]:
+    """A private HTCondor that this worker's tests share; a test may stop it: the next one starts it again."""
+    yield _htcondor_shared.start()
+    _htcondor_shared.start()
+    subprocess.run(["condor_rm", "-all"], env=environment(extra=_htcondor_shared.environment), capture_output=True)

@@ -95,4 +95,8 @@ def room_for(settings: Settings, name: str = "") -> Room:
         from dmtools.batch.slurm import SlurmRoom
 
         return SlurmRoom(place)
+    if name == "htcondor":
+        from dmtools.batch.htcondor import HTCondorRoom
+
+        return HTCondorRoom(place)
     raise ValueError(f"there is no batch system {name!r}; there are: {', '.join(ROOMS)}")

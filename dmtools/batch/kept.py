@@ -7,7 +7,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dmtools.batch import BatchAway, Status
@@ -17,16 +17,24 @@ from dmtools.batch import BatchAway, Status
 def alone(place: Path, patience: float) -> Iterator[int]:
     """Holds the room's lock and gives its handle: commands that inherit it hold it until they end, too.
 
-    Raises BatchAway when another command holds it for `patience` seconds; OSError.
+    Raises BatchAway when another command holds it for `patience` seconds, and for each OSError of the block.
     """
-    place.mkdir(parents=True, exist_ok=True, mode=0o750)
-    handle = os.open(place / ".lock", os.O_RDWR | os.O_CREAT, 0o640)
     try:
-        if not wait(lambda: flock(handle), patience):
-            raise BatchAway(f"another command has held {place / '.lock'} for {patience:.0f} s")
-        yield handle
-    finally:
-        os.close(handle)
+        place.mkdir(parents=True, exist_ok=True, mode=0o750)
+        handle = os.open(place / ".lock", os.O_RDWR | os.O_CREAT, 0o640)
+        try:
+            if not wait(lambda: flock(handle), patience):
+                raise BatchAway(f"another command has held {place / '.lock'} for {patience:.0f} s")
+            yield handle
+        finally:
+            os.close(handle)
+    except OSError as problem:
+        raise BatchAway(f"jobs can't be kept in {place}: {problem}") from None
+
+
+def portions(keys: Sequence[str], most: int = 500) -> Iterator[Sequence[str]]:
+    """The keys, as many at a time as go into one call."""
+    return (keys[first : first + most] for first in range(0, len(keys), most))
 
 
 def flock(handle: int) -> bool:

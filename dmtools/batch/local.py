@@ -15,7 +15,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -76,13 +77,8 @@ class LocalRoom:
 
     # ---- all below: only while the room's lock is held ----------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        try:
-            with kept.alone(self.place, self.patience):
-                yield
-        except OSError as problem:
-            raise BatchAway(f"local jobs can't be kept in {self.place}: {problem}") from None
+    def _alone(self) -> AbstractContextManager[int]:
+        return kept.alone(self.place, self.patience)
 
     def _look(self, key: str) -> Status:
         directory = self.place / key

@@ -7,17 +7,14 @@ the key; then sacct.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from dmtools import durable
 from dmtools.batch import BatchAway, Job, Status, kept, script, slurm_answers
 from dmtools.batch.asking import answer, ask
 
-_AT_ONCE = 500  # keys in one call
 _HISTORY = "now-60days"
 
 
@@ -32,7 +29,7 @@ class SlurmRoom:
 
     def submit(self, jobs: Sequence[Job]) -> dict[str, Status]:
         """Submits those whose key is not known. Raises BatchAway."""
-        with self._alone() as lock:
+        with kept.alone(self.place, self.seconds) as lock:
             found = self.statuses([job.key for job in jobs])
             for job in jobs:
                 if found[job.key].how == "gone":
@@ -42,11 +39,11 @@ class SlurmRoom:
     def statuses(self, keys: Sequence[str]) -> dict[str, Status]:
         """How these stand: one squeue for 500, and one sacct for those that it forgot. Raises BatchAway."""
         found = self._queue(keys)
-        found |= {key: status for key in keys if key not in found and (status := self._own_word(key))}
+        found |= {key: status for key in keys if key not in found and (status := script.own_word(self.place, key))}
         lacking = [key for key in keys if key not in found and (self.place / key).exists()]
         if lacking and self._has_accounting():
             found |= self._history(lacking)
-        return {key: found.get(key) or self._gone(key) for key in keys}
+        return {key: found.get(key) or script.gone(self.place, key, "Slurm") for key in keys}
 
     def cancel(self, keys: Sequence[str]) -> None:
         """Has these ended. Raises BatchAway."""
@@ -62,22 +59,12 @@ class SlurmRoom:
             if key not in stand or stand[key].how in ("done", "failed", "gone"):
                 shutil.rmtree(self.place / key, ignore_errors=True)
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[int]:
-        try:
-            with kept.alone(self.place, self.seconds) as lock:
-                yield lock
-        except OSError as problem:
-            raise BatchAway(f"jobs can't be kept in {self.place}: {problem}") from None
-
     def _submit(self, job: Job, lock: int) -> Status:
-        mine = self.place / job.key
-        mine.mkdir(exist_ok=True, mode=0o750)
-        durable.write_file(mine / "job.sh", script.text(job, mine, enter=True).encode(), 0o750)
+        file = script.write(self.place, job, enter=True)
         minutes, seconds = divmod(job.seconds, 60)
         argv = ["sbatch", "--parsable", f"--job-name={job.key}", f"--chdir={job.directory}", f"--time={minutes}:{seconds:02}"]
         argv += [f"--mem={job.memory_mb}M", "--output=job.out", "--error=job.err", "--open-mode=append"]
-        done = ask([*argv, *job.options, str(mine / "job.sh")], self.seconds, hold=lock)
+        done = ask([*argv, *job.options, str(file)], self.seconds, hold=lock)
         number = done.out.partition(";")[0].strip()
         if done.code == 0 and number.isdigit():
             return Status(job.key, "queued", number)
@@ -87,18 +74,11 @@ class SlurmRoom:
 
     def _queue(self, keys: Sequence[str]) -> dict[str, Status]:
         found: dict[str, Status] = {}
-        for some in _portions(keys):
+        for some in kept.portions(keys):
             argv = ["squeue", "--noheader", "--states=all", f"--user={os.geteuid()}", f"--name={','.join(some)}"]
             said = answer([*argv, f"--Format={slurm_answers.SQUEUE_FORMAT}"], self.seconds)
             found |= slurm_answers.squeue(said, some)
         return found
-
-    def _own_word(self, key: str) -> Status | None:
-        """What the job's script wrote when it ended."""
-        with contextlib.suppress(OSError, ValueError):
-            code = int((self.place / key / "ended").read_bytes())
-            return kept.ended(key, 128 - code if code > 128 else code)
-        return None
 
     def _has_accounting(self) -> bool:
         config = answer(["scontrol", "show", "config"], self.seconds)
@@ -109,7 +89,7 @@ class SlurmRoom:
 
     def _history(self, keys: Sequence[str]) -> dict[str, Status]:
         found: dict[str, Status] = {}
-        for some in _portions(keys):
+        for some in kept.portions(keys):
             argv = ["sacct", "-X", "-P", "-n", f"--user={os.geteuid()}", f"--starttime={_HISTORY}", f"--name={','.join(some)}"]
             done = ask([*argv, f"--format={slurm_answers.SACCT_FORMAT}"], self.seconds)
             if done.code == 0:
@@ -118,15 +98,3 @@ class SlurmRoom:
                 why = f"squeue has forgotten it and sacct can't be asked: {done.said}"
                 found |= {key: Status(key, "unknown", reason=why) for key in some}
         return found
-
-    def _gone(self, key: str) -> Status:
-        with contextlib.suppress(OSError):
-            node = (self.place / key / "started").read_text(errors="replace").strip()
-            return Status(
-                key, "gone", reason=f"lost: it began on node {node}, and neither Slurm nor its own word says how it ended"
-            )
-        return Status(key, "gone", reason="no such job")
-
-
-def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (keys[first : first + _AT_ONCE] for first in range(0, len(keys), _AT_ONCE))

@@ -81,6 +81,14 @@ COMPONENTS = (
         ("mariadb-server-core", "mariadb-client-core"),
         _commands("mariadbd", "mariadb-install-db", "my_print_defaults"),
     ),
+    # Debian 12 has no HTCondor: the tests make themselves a tree of the next Debian with it, below .venv.
+    Component(
+        "htcondor",
+        "tests",
+        "zip jobs in a real HTCondor",
+        ("mmdebstrap",),
+        _commands("mmdebstrap", "nsenter", "unshare", "pivot_root"),
+    ),
     Component("man", "tests", "the manual pages render", ("man-db", "groff-base"), _commands("man", "groff")),
     Component("nagios", "tests", "a real nagios runs dm-train-ok", ("nagios4-core", "nagios4-common"), _commands("nagios4")),
     Component("root", "tests", "small full disks, servers under their own users", (), _may_mount),

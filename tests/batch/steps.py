@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def until(room: Room, how: str, *keys: str, seconds: float = 60) -> dict[str, St
         last.update(room.statuses(keys))
         return {status.how for status in last.values()} == {how}
 
-    wait_until(all_so, seconds, f"{keys} are {how}: {last}")
+    wait_until(all_so, seconds, last)
     return last
 
 
@@ -41,5 +42,14 @@ def ended(room: Room, *keys: str, seconds: float = 60) -> dict[str, Status]:
         last.update(room.statuses(keys))
         return not {status.how for status in last.values()} & {"queued", "running"}
 
-    wait_until(all_ended, seconds, f"{keys} end: {last}")
+    wait_until(all_ended, seconds, last)
     return last
+
+
+def before(place: Path, name: str, what: str) -> Path:
+    """A directory for $PATH with a program that does this and then is the real one."""
+    program = place / "bin" / name
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n{what}\nexec {shutil.which(name)} "$@"\n')
+    program.chmod(0o755)
+    return program.parent

@@ -14,7 +14,7 @@ import pytest
 
 from dmtools.batch import BatchAway, Job, Status
 from dmtools.batch.slurm import SlurmRoom
-from tests.batch.steps import ended, jobs_in, until
+from tests.batch.steps import before, ended, jobs_in, until
 from tests.real_batch import Slurm
 from tests.support import ROOT, wait_until
 
@@ -32,15 +32,6 @@ def room(slurm: Slurm, short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Slur
 @pytest.fixture
 def job(short_tmp: Path) -> Callable[..., Job]:
     return jobs_in(short_tmp / "it's a job")
-
-
-def before(place: Path, name: str, what: str) -> Path:
-    """A directory for $PATH with a program that does this and then is the real one."""
-    program = place / "bin" / name
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\n{what}\nexec {shutil.which(name)} "$@"\n')
-    program.chmod(0o755)
-    return program.parent
 
 
 def test_done_failed_killed_and_never_submitted(room: SlurmRoom, job: Callable[..., Job]) -> None:
