@@ -23,12 +23,13 @@ pytest_plugins = ("tests.real_components", "tests.real_batch")
 BIG_ROOMS = ("journeys", "faults", "peers")
 # A fixture that stands on a component brings the marker with it.
 FIXTURE_NEEDS = {
-    "htcondor": "htcondor",
-    "mariadb": "mariadb",
-    "mariadb_server": "mariadb",
-    "slurm": "slurm",
-    "xrootd_server": "xrootd",
+    "htcondor": ("htcondor", "root"),
+    "mariadb": ("mariadb",),
+    "mariadb_server": ("mariadb",),
+    "slurm": ("slurm", "root"),
+    "xrootd_server": ("xrootd",),
 }
+TEMPLATE_PORTS = 18800  # of a HOME that is only copied
 WITHOUT = pytest.StashKey[tuple[str, ...]]()
 
 
@@ -51,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def needs(item: pytest.Item) -> set[str]:
     """The components that a test needs, by its markers and its fixtures."""
     marked = {str(name) for marker in item.iter_markers("needs") for name in marker.args}
-    return marked | {FIXTURE_NEEDS[name] for name in getattr(item, "fixturenames", ()) if name in FIXTURE_NEEDS}
+    return marked | {name for fixture in getattr(item, "fixturenames", ()) for name in FIXTURE_NEEDS.get(fixture, ())}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
