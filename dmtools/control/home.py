@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,14 +44,17 @@ class Made:
         (self.made if new else self.kept).append(path)
 
 
-def make(home: Path, port_base: int, *, dry_run: bool = False) -> Made:
-    """Makes HOME whole; what is there stays. Raises Refused, Unavailable, SettingsError, LedgerUnavailable."""
+def make(home: Path, port_base: int, chosen: Mapping[str, object] | None = None, *, dry_run: bool = False) -> Made:
+    """Makes HOME whole; what is there stays. `chosen`: keys that a new settings file sets.
+
+    Raises Refused, Unavailable, SettingsError, LedgerUnavailable.
+    """
     done = Made(home)
     _refuse_place(home)
     _directory(done, home, MODE, dry_run)
     for name in DIRECTORIES:
         _directory(done, home / name, SECRET_MODE if name == "secrets" else MODE, dry_run)
-    _settings_file(done, home / "dmtools.toml", port_base, dry_run)
+    _settings_file(done, home / "dmtools.toml", port_base, chosen or {}, dry_run)
     _database(done, dry_run)
     return done
 
@@ -85,7 +89,7 @@ def _directory(done: Made, path: Path, mode: int, dry_run: bool) -> None:
     done.note(path, new=not there)
 
 
-def _settings_file(done: Made, path: Path, port_base: int, dry_run: bool) -> None:
+def _settings_file(done: Made, path: Path, port_base: int, chosen: Mapping[str, object], dry_run: bool) -> None:
     from dmtools.control import template
 
     new = not os.path.lexists(path)
@@ -93,7 +97,7 @@ def _settings_file(done: Made, path: Path, port_base: int, dry_run: bool) -> Non
         raise Refused(f"{path} is in the way: the settings file must be there; move it away, then run this again")
     if new and not dry_run:
         temporary = durable.hidden(path)
-        durable.write_file(temporary, template.render(done.home, port_base).encode("utf-8", "backslashreplace"), 0o640)
+        durable.write_file(temporary, template.render(done.home, port_base, chosen).encode("utf-8", "backslashreplace"), 0o640)
         temporary.chmod(0o640)  # whatever the umask
         try:
             durable.rename_new(temporary, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -25,20 +26,25 @@ HEAD = """\
 """
 
 
-def render(home: Path, port_base: int) -> str:
-    """The whole file. A port base that is not the default stands uncommented."""
+def render(home: Path, port_base: int, chosen: Mapping[str, object] | None = None) -> str:
+    """The whole file. A port base that is not the default stands uncommented, and so do the `chosen` keys, as `daq.safety`."""
     lines = [HEAD.format(home=one_line(str(home)))]
     texts = key_texts(settings.Settings)
     default = settings.known_keys()["port_base"]
     lines += [*_comment(texts["home"]), f"# home = {toml(str(home))}", *_comment(texts["port_base"])]
     lines.append(f"port_base = {port_base}" if port_base != default else f"# port_base = {default}")
     for name, kind in SECTIONS.items():
-        lines += ["", f"# --- {name} " + "-" * (110 - len(name)), *_comment(head_text(kind)), *_keys(name, kind, home)]
+        lines += [
+            "",
+            f"# --- {name} " + "-" * (110 - len(name)),
+            *_comment(head_text(kind)),
+            *_keys(name, kind, home, chosen or {}),
+        ]
     lines += ["", *_comment(texts["pipelines"]), '# pipelines.mine = "my_package.register"']
     return "\n".join(lines) + "\n"
 
 
-def _keys(section: str, kind: type[Struct], home: Path) -> list[str]:
+def _keys(section: str, kind: type[Struct], home: Path, chosen: Mapping[str, object]) -> list[str]:
     lines: list[str] = []
     texts, hints, defaults = key_texts(kind), typing.get_type_hints(kind), kind()
     for key in kind.__struct_fields__:
@@ -51,7 +57,8 @@ def _keys(section: str, kind: type[Struct], home: Path) -> list[str]:
         value = getattr(defaults, key)
         if inner is settings.Rule and not value:
             value = settings.default_rules(home)
-        lines.append(f"# {section}.{key} = {toml(value)}")
+        name = f"{section}.{key}"
+        lines.append(f"{name} = {toml(chosen[name])}" if name in chosen else f"# {name} = {toml(value)}")
     return lines
 
 

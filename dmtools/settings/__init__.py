@@ -177,7 +177,7 @@ def _convert(table: dict[str, Any]) -> dict[str, Any] | None:
 
 def _check(text: str, values: dict[str, Any], file: Path | None) -> None:
     """What the types can't say, of the sections that the file has."""
-    if not values.keys() & {"fts", "migrate", "database", "control"}:
+    if not values.keys() & {"fts", "migrate", "daq", "database", "control"}:
         return
     from dmtools.settings.checks import check
 

@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 
 from dmtools import clock
 from dmtools.names import NameRefused, file_path
-from dmtools.settings.kinds import Control, Database, Fts, Migrate, Outage, Server
+from dmtools.settings.kinds import Control, Daq, Database, Fts, Migrate, Outage, Server
 from dmtools.settings.lines import Place
 
 SCHEMES = ("file", "root", "roots", "xroot", "xroots", "srm", "gsiftp", "https", "http", "davs", "dav", "s3", "s3s")
 FTS_SIMULATORS = ("fts1", "fts2")
+PLACEHOLDERS = ("path", "YYMM", "YYMMDD")
 DATABASES = ("sqlite", "mysql+pymysql", "mariadb+pymysql")
 Found = list[tuple[Place, str]]
 
@@ -23,6 +24,8 @@ def check(section: str, value: object) -> Found:
         return [((section, *place), text) for place, text in _fts(value)]
     if isinstance(value, Migrate):
         return [((section, *place), text) for place, text in _migrate(value)]
+    if isinstance(value, Daq):
+        return [((section, *place), text) for place, text in _daq(value)]
     if isinstance(value, Database):
         problem = database(value.url)
         return [((section, "url"), problem)] if problem else []
@@ -110,6 +113,65 @@ def _migrate(migrate: Migrate) -> Found:
         if rule.source.rstrip("/") == rule.destination.rstrip("/"):
             found.append(((*place, "destination"), "is the same as source: a file can't be copied onto itself"))
     return found
+
+
+def _daq(daq: Daq) -> Found:
+    found: Found = _daq_disks(daq)
+    for key in ("site", "tape", "zips"):
+        if (url := getattr(daq, key)) and (problem := url_problem(url)):
+            found.append(((key,), problem))
+    site, tape, zips = (url.rstrip("/") for url in (daq.site, daq.tape, daq.zips))
+    if site and site == tape:
+        found.append((("tape",), "is the same as site: then a zip is on no tape, and both would go together"))
+    if zips and zips == tape:
+        found.append((("zips",), "is the same as tape: a zip can't be copied onto itself"))
+    if daq.pattern.startswith("/") or ".." in daq.pattern.split("/"):
+        found.append((("pattern",), f"{daq.pattern!r} begins with / or holds '..'; it is a path below a disk, as MIG_*/**"))
+    return found + [(("lfn",), text) for text in _daq_lfn(daq.lfn)]
+
+
+def _daq_disks(daq: Daq) -> Found:
+    found: Found = []
+    known: dict[str, int] = {}
+    stores = {key: _below(getattr(daq, key)) for key in ("site", "tape", "zips")}
+    for number, disk in enumerate(daq.disks):
+        path = disk.rstrip("/") or "/"
+        for other, first in known.items():
+            if path == other:
+                found.append((("disks", number), f"{disk!r} is entry {first + 1} already"))
+            elif _is_inside(path, other) or _is_inside(other, path):
+                found.append((("disks", number), f"{disk!r} and entry {first + 1}, {other!r}, lie one inside the other"))
+        known.setdefault(path, number)
+        for key, place in stores.items():
+            if place and (path == place or _is_inside(path, place) or _is_inside(place, path)):
+                found.append((("disks", number), f"{disk!r} and {key}, {place!r}, lie one inside the other"))
+    return found
+
+
+def _below(url: str) -> str:
+    """The local path of a file:// URL; empty for others."""
+    try:
+        return file_path(url).decode("utf-8", "surrogateescape").rstrip("/")
+    except NameRefused:
+        return ""
+
+
+def _is_inside(path: str, other: str) -> bool:
+    return path.startswith(other.rstrip("/") + "/")
+
+
+def _daq_lfn(lfn: str) -> list[str]:
+    if not lfn.startswith("/") or ".." in lfn.split("/"):
+        return [f"{lfn!r} must begin with / and not hold '..'"]
+    names = re.findall(r"\{([^{}]*)\}", lfn)
+    wrong = [name for name in names if name not in PLACEHOLDERS]
+    if wrong:
+        return [f"there is no {{{wrong[0]}}}{near(wrong[0], PLACEHOLDERS)}; there are {{path}}, {{YYMM}} and {{YYMMDD}}"]
+    if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", lfn)):
+        return [f"{lfn!r} holds a brace that is no {{path}}, {{YYMM}} or {{YYMMDD}}"]
+    if names.count("path") != 1:
+        return [f"{lfn!r} must hold {{path}} once: without it many files would have one LFN"]
+    return []
 
 
 def database(url: str) -> str:

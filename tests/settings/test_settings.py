@@ -285,3 +285,32 @@ def test_secrets_only_from_files_with_mode_0600(tmp_path: Path, mode: int) -> No
         return
     with pytest.raises(settings.SettingsError, match="chmod 600"):
         settings.read_secret(path, "password file")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("disks = ['/data1', '/data2', '/data1/']", "'/data1/' is entry 1 already"),
+        ("disks = ['/data1', '/data1/in']", "'/data1/in' and entry 1, '/data1', lie one inside the other"),
+        ("disks = ['/data']\nsite = 'file:///data/site'", "'/data' and site, '/data/site', lie one inside the other"),
+        ("site = 'root://e.org//a'\ntape = 'root://e.org//a/'", "is the same as site"),
+        ("zips = 'root://e.org//t'\ntape = 'root://e.org//t'", "is the same as tape"),
+        ("tape = 'rot://e.org//t'", "has the unknown scheme 'rot'; did you mean 'root'?"),
+        ("site = '/data/site'", "is no URL; it lacks SCHEME://"),
+        ("lfn = '/{YYMM}/x'", "must hold {path} once"),
+        ("lfn = '/{YYMMD}/{path}'", "there is no {YYMMD}; did you mean 'YYMMDD'?"),
+        ("lfn = '/{YYMM/{path}'", "holds a brace"),
+        ("lfn = '{path}'", "must begin with /"),
+        ("pattern = '/MIG_*'", "begins with /"),
+        ("safety = 'none'", "safety"),
+    ],
+)
+def test_what_is_wrong_in_daq_is_told_by_its_line(text: str, said: str) -> None:
+    (problem,) = told(f"[daq]\n{text}\n")
+    assert said in problem
+    assert re.match(r"line [23]: daq\.", problem)
+
+
+def test_daq_settings_that_are_right() -> None:
+    found = read("[daq]\ndisks = ['/data1', '/data10']\nlfn = '/x/{YYMMDD}-{path}'\ntape = 'root://t.org//eos/prod'\n").daq
+    assert (found.disks, found.tape, found.site) == (("/data1", "/data10"), "root://t.org//eos/prod", f"file://{HERE}/demo/site")
