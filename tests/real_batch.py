@@ -50,6 +50,23 @@ NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
+_SLURMDBD = """\
+AuthType=auth/munge
+AuthInfo=socket={place}/munge/socket
+DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={port}
+SlurmUser=root
+LogFile={place}/slurmdbd.log
+PidFile={place}/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={database_port}
+StorageUser=slurm
+StoragePass=pw
+StorageLoc=slurm_acct
+"""
+
 
 @dataclass
 class Slurm:
@@ -63,6 +80,10 @@ class Slurm:
     def environment(self) -> dict[str, str]:
         return {"SLURM_CONF": str(self.place / "slurm.conf")}
 
+    @property
+    def host(self) -> str:
+        return socket.gethostname().partition(".")[0]
+
     def prepare(self) -> Slurm:
         """Its directories, a key for munge, and slurm.conf."""
         munge = self.place / "munge"
@@ -71,9 +92,18 @@ class Slurm:
         (munge / "key").write_bytes(os.urandom(1024))
         (munge / "key").chmod(0o400)
         subprocess.run(["chown", "-R", as_user("munge", "nobody")[1].partition("=")[2], munge], check=True)
-        host = socket.gethostname().partition(".")[0]
         ports = {"ctld_port": free_port(), "d_port": free_port()}
-        (self.place / "slurm.conf").write_text(_SLURM.format(host=host, place=self.place, more=self.more, **ports))
+        (self.place / "slurm.conf").write_text(_SLURM.format(host=self.host, place=self.place, more=self.more, **ports))
+        return self
+
+    def account(self, database_port: int) -> Slurm:
+        """Gives it a slurmdbd on the MariaDB at this port of 127.0.0.1, as its user slurm with the password pw."""
+        port = free_port()
+        text = _SLURMDBD.format(host=self.host, place=self.place, port=port, database_port=database_port)
+        (self.place / "slurmdbd.conf").write_text(text)
+        (self.place / "slurmdbd.conf").chmod(0o600)
+        self.more = "AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=127.0.0.1\n"
+        self.more += f"AccountingStoragePort={port}\nAccountingStoragePass={self.place}/munge/socket\nMinJobAge=2"
         return self
 
     def start(self) -> Slurm:
@@ -83,6 +113,9 @@ class Slurm:
         options += [f"--pid-file={munge}/pid", f"--seed-file={munge}/seed"]
         self._start("munged", [*as_user("munge", "nobody"), "munged", "-F", *options])
         wait_until((munge / "socket").exists, 10, f"munged listens; its log is {munge}/log")
+        if (self.place / "slurmdbd.conf").exists():
+            self._start("slurmdbd", ["slurmdbd", "-D"])
+            wait_until(self._has_accounting, 30, f"slurmdbd answers; its log is {self.place}/slurmdbd.log")
         self._start("slurmctld", ["slurmctld", "-D"])
         self._start("slurmd", ["slurmd", "-D"])
         wait_until(self._is_idle, 30, f"the node is idle; the logs are in {self.place}")
@@ -90,7 +123,7 @@ class Slurm:
 
     def stop(self, *names: str) -> None:
         """Stops these daemons; with no name all. Jobs go on when only slurmctld stops."""
-        for name in names or ("slurmd", "slurmctld", "munged"):
+        for name in names or ("slurmd", "slurmctld", "slurmdbd", "munged"):
             if daemon := self.daemons.pop(name, None):
                 daemon.terminate()
                 try:
@@ -115,6 +148,10 @@ class Slurm:
                 env = environment(extra={**SBIN, **self.environment})
                 env.pop(TEST_MARK, None)  # it may outlive the test
                 self.daemons[name] = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env)
+
+    def _has_accounting(self) -> bool:
+        asked = ["sacctmgr", "-n", "show", "stats"]
+        return subprocess.run(asked, env=environment(extra=self.environment), capture_output=True).returncode == 0
 
     def _is_idle(self) -> bool:
         for name, daemon in self.daemons.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dmtools.batch import BatchAway, Job, Status, kept, script, slurm_answers
 from dmtools.batch.asking import answer, ask
 
 _HISTORY = "now-60days"
+_LATE_SECONDS = 300  # a record of sacct comes up to a minute after squeue's
 
 
 class SlurmRoom:
@@ -43,6 +45,7 @@ class SlurmRoom:
         lacking = [key for key in keys if key not in found and (self.place / key).exists()]
         if lacking and self._has_accounting():
             found |= self._history(lacking)
+            found |= {key: status for key in lacking if key not in found and (status := self._late(key))}
         return {key: found.get(key) or script.gone(self.place, key, "Slurm") for key in keys}
 
     def cancel(self, keys: Sequence[str]) -> None:
@@ -98,3 +101,14 @@ class SlurmRoom:
                 why = f"squeue has forgotten it and sacct can't be asked: {done.said}"
                 found |= {key: Status(key, "unknown", reason=why) for key in some}
         return found
+
+    def _late(self, key: str) -> Status | None:
+        """Unknown, of a job that began and of which sacct says nothing yet; None when that has been so for long."""
+        mine = self.place / key
+        if not (mine / "started").exists():
+            return None
+        if not (mine / "missed").exists():
+            (mine / "missed").touch()
+        if abs(time.time() - (mine / "missed").stat().st_mtime) > _LATE_SECONDS:
+            return None
+        return Status(key, "unknown", reason="squeue has forgotten it, and sacct has no record of it yet")

@@ -96,8 +96,8 @@ COMPONENTS = (
         "slurm",
         "tests",
         "zip jobs in a real Slurm",
-        ("slurm-wlm", "slurm-client", "munge"),
-        _commands("sbatch", "slurmctld", "slurmd", "munged"),
+        ("slurm-wlm", "slurm-client", "slurmdbd", "munge"),
+        _commands("sbatch", "sacct", "slurmctld", "slurmd", "slurmdbd", "munged"),
     ),
     Component("strace", "tests", "kills and errors at each system call", ("strace",), _commands("strace")),
     Component(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from dmtools.batch import Job, Room, Status
 from tests.support import wait_until
+
+PACE = threading.Event()  # each look starts programs
 
 
 def jobs_in(root: Path) -> Callable[..., Job]:
@@ -27,6 +30,7 @@ def until(room: Room, how: str, *keys: str, seconds: float = 60) -> dict[str, St
     last: dict[str, Status] = {}
 
     def all_so() -> bool:
+        PACE.wait(0.1)
         last.update(room.statuses(keys))
         return {status.how for status in last.values()} == {how}
 
@@ -39,6 +43,7 @@ def ended(room: Room, *keys: str, seconds: float = 60) -> dict[str, Status]:
     last: dict[str, Status] = {}
 
     def all_ended() -> bool:
+        PACE.wait(0.1)
         last.update(room.statuses(keys))
         return not {status.how for status in last.values()} & {"queued", "running"}
 
