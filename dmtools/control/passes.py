@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,8 @@ def one(
         @functools.wraps(function)
         def with_pass(context: Context, **options: object) -> None:
             this = Pass(context, buffers)
+            if this.dry_run:
+                os.environ["DMTOOLS_DRY_RUN"] = "1"  # for what acts outside, far below: [credentials] renew
             gc.set_threshold(50_000, 20, 50)  # rows by the thousand make no cycles: looking for them costs a tenth
             if not this.dry_run:
                 this.ledger.transact(lambda c: heartbeats.begin(c, this.report, clock.now()))

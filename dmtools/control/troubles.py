@@ -28,6 +28,7 @@ OF_FIGURES = {
     "credentials": CREDENTIALS,
     "credentials_refused": CREDENTIALS,
     "proxy_life": CREDENTIALS,
+    "renewal": CREDENTIALS,
     "free_space": DISK_FULL,
     "free_inodes": DISK_FULL,
     "database_lag": LOCKED,

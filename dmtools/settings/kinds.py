@@ -45,7 +45,7 @@ class CredentialSettings(Struct, frozen=True, kw_only=True):
     token_file: a file with mode 0600 that holds a bearer token; it goes before a proxy
     warn_seconds: dm-train-ok warns when the proxy has less life left
     refuse_seconds: nothing is begun when the proxy has less life left
-    renew: the command, word by word, that renews the proxy
+    renew: the command, word by word, that renews the proxy; a pass runs it when less than warn_seconds are left
     """
 
     proxy: str = ""

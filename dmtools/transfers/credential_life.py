@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dmtools import clock
 from dmtools.control import probes
 from dmtools.control.entry import Figure, Probing
-from dmtools.transfers import credentials
+from dmtools.transfers import credentials, renewal
 
 
 def figure(look: Probing, pipeline: str) -> Iterator[Figure]:
@@ -16,6 +16,10 @@ def figure(look: Probing, pipeline: str) -> Iterator[Figure]:
     if all(server.url.startswith("sim:") for server in settings.fts.servers):
         return
     wanted = settings.credentials
+    if wanted.renew and (last := renewal.last(settings)) is not None and not last.worked:
+        ago = clock.age(max(0.0, (look.at - last.at).total_seconds()))
+        said = f"the renewal of the proxy failed {ago} ago: {wanted.renew[0]}: {last.said}; its output is in HOME/log"
+        yield Figure("renewal", labels, 0, said, state=probes.WARNING)
     try:
         if wanted.token_file:
             credentials.read_token(settings.path(wanted.token_file))

@@ -50,7 +50,7 @@ def for_server(settings: Settings, sim_token: str | None) -> Given:
     path = proxy_path(settings)
     if path is None:
         raise Unusable("there is neither a proxy ([credentials] proxy, $X509_USER_PROXY) nor a token ([credentials] token_file)")
-    judge(settings, read_proxy(path))
+    judge(settings, fresh(settings, path))
     return Given(proxy=str(path), capath=_capath())
 
 
@@ -124,6 +124,21 @@ def _attributes(chain: Sequence[object]) -> tuple[str, ...]:
                     text.decode() for text in re.findall(rb"/[A-Za-z0-9_./=-]+/Role=[A-Za-z0-9_-]+(?:/Capability=[A-Z]+)?", raw)
                 ]
     return tuple(found)
+
+
+def fresh(settings: Settings, path: Path) -> Proxy:
+    """The proxy, renewed by [credentials] renew before when it is not there or its life gets short. Raises Unusable."""
+    from dmtools.transfers import renewal
+
+    try:
+        found = read_proxy(path)
+    except Unusable:
+        renewal.try_it(settings, path)
+        return read_proxy(path)
+    if found.seconds_left() >= settings.credentials.warn_seconds:
+        return found
+    renewal.try_it(settings, path)
+    return read_proxy(path)
 
 
 def judge(settings: Settings, proxy: Proxy) -> None:
