@@ -68,7 +68,7 @@ def refused(settings: Settings) -> str | None:
         if settings.credentials.token_file:
             credentials.read_token(settings.path(settings.credentials.token_file))
         elif (path := credentials.proxy_path(settings)) is not None:
-            credentials.judge(settings, credentials.read_proxy(path))
+            credentials.judge(settings, credentials.fresh(settings, path))
     except credentials.Unusable as problem:
         return str(problem)
     return None
