@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 
-from dmtools import names
 from dmtools.settings.kinds import Daq
 
 FLAGGED, READY = b"ReadyToTransfer", b"ReadyForData"

@@ -16,6 +16,7 @@ from dmtools.daq.states import FOUND, SKIPPED, STATES
 from dmtools.daq.walking import Files
 from dmtools.ledger import journal, tables
 from dmtools.ledger.chunks import chunks
+from dmtools.ledger.types import AnyRow
 
 F = tables.daq_file.c
 OF_SKIPPED = "invalid"  # the error class of what can't be taken
@@ -103,9 +104,10 @@ def _literal(value: str | int | None) -> str:
     return "NULL" if value is None else f"'{value}'" if isinstance(value, str) else str(value)
 
 
-def firsts(connection: Connection, keys: Sequence[bytes | None]) -> dict[bytes, int]:
-    """Who has these LFNs, by key."""
-    found: dict[bytes, int] = {}
+def firsts(connection: Connection, keys: Sequence[bytes | None]) -> dict[bytes, AnyRow]:
+    """Who has these LFNs, by key: id, and which file of which disk it is or was."""
+    query = select(F.id, F.lfn_key, F.disk_id, F.path, F.size, F.mtime_ns, F.inode, F.freed)
+    found: dict[bytes, AnyRow] = {}
     for part in chunks([key for key in keys if key is not None]):
-        found |= {row.lfn_key: row.id for row in connection.execute(select(F.id, F.lfn_key).where(F.lfn_key.in_(part)))}
+        found |= {row.lfn_key: row for row in connection.execute(query.where(F.lfn_key.in_(part)))}
     return found

@@ -83,6 +83,7 @@ class Scan:
         self.this, self.disk = this, disk
         self.begun = clock.now()
         self.number = disk.scan + 1
+        self.again: list[str] = []  # states from which files of a batch went back to Found
         self.maker = Maker(disk.id, Naming(this.settings.daq))
         self.found = Scanned()
         since = disk.scanned if not whole and disk.scanned and disk.flagged and disk.scanned >= disk.flagged else None
@@ -128,6 +129,9 @@ class Scan:
         if not rows:
             return
         added = self._write(rows, fresh, clock.now())
+        for before in self.again:
+            self.this.moved(before, FOUND)
+        self.again = []
         skipped = [(row[0], row[7]) for row in added if row[7] is not None]
         self.found.skipped += [(path, why) for path, why in skipped if why]
         self.found.new += len(added) - len(skipped)
@@ -148,23 +152,49 @@ class Scan:
 
     def _compare(self, connection: Connection, plain: list[Row], at: datetime) -> list[Row]:
         """Adds those that are not there yet; those that are get what was seen of them when it changes what is to be done."""
+        self.again = []
         rows = [Row(*row) for row in plain]
         known = _known(connection, rows)
         seen = [(row, known[row.place_key]) for row in rows if row.place_key in known]
-        _see_again(connection, [pair for pair in seen if _differs(*pair)], by=self.this.by, at=at)
+        self._see_again(connection, [pair for pair in seen if _differs(*pair)], at)
         new = [row for row in rows if row.place_key not in known]
-        taken = firsts(connection, [row.lfn_key for row in new])
+        holders = firsts(connection, [row.lfn_key for row in new])
+        taken = set(holders)
         ones: list[Row] = []
         twins: list[Row] = []
         for row in new:
+            if row.lfn_key in holders and self._was_freed(row, holders[row.lfn_key]):
+                continue
             (twins if row.lfn_key in taken else ones).append(row)
-            if row.lfn_key is not None:
-                taken.setdefault(row.lfn_key, 0)
+            taken |= {row.lfn_key} if row.lfn_key else set()
         add(connection, self.disk.id, self.number, ones, at)
         holders = firsts(connection, [row.lfn_key for row in twins])
-        twins = [row._replace(lfn_key=None, twin_id=holders[row.lfn_key]) for row in twins if row.lfn_key is not None]
+        twins = [row._replace(lfn_key=None, twin_id=holders[row.lfn_key].id) for row in twins if row.lfn_key is not None]
         add(connection, self.disk.id, self.number, twins, at)
         return ones + twins
+
+    def _see_again(self, connection: Connection, pairs: Sequence[tuple[Row, AnyRow]], at: datetime) -> None:
+        """What changed since it was recorded: not copied yet, it is copied as it is now; copied, it is copied again."""
+        moves = []
+        for row, known in pairs:
+            facts: dict[str, Any] = {"size": row.size, "mtime_ns": row.mtime_ns, "inode": row.inode}
+            if known.state == FOUND:
+                connection.execute(tables.daq_file.update().where(F.id == known.id, F.state == FOUND).values(facts))
+                journal.add_tally(connection, STATES.pipeline, {FOUND: (0, row.size - known.size)})
+                continue
+            why = "it changed after its copy: it is copied again"
+            if known.state == SKIPPED:
+                holder = firsts(connection, [row.lfn_key]).get(row.lfn_key or b"")
+                why, names = "it can be taken now", {"lfn": row.lfn, "lfn_key": None if holder else row.lfn_key}
+                facts |= {**names, "twin_id": holder.id if holder else None, "error_class": None, "reason": None}
+            moves.append(Move(known.id, known.state, FOUND, why, row.size, known.size, tuple(facts.items())))
+        journal.advance(connection, tables.daq_file, STATES, moves, by=self.this.by, at=at)
+        self.again += [move.before for move in moves]
+
+    def _was_freed(self, row: Row, holder: AnyRow) -> bool:
+        """Did another pass remove this very file behind our look at its directory?"""
+        same = (holder.disk_id, *row[4:7], row.path) == (self.disk.id, holder.size, holder.mtime_ns, holder.inode, holder.path)
+        return same and holder.freed is not None and holder.freed >= self.begun - MARGIN
 
 
 def _known(connection: Connection, rows: Sequence[Row]) -> dict[bytes, AnyRow]:
@@ -182,22 +212,3 @@ def _differs(row: Row, known: AnyRow) -> bool:
     copied = known.state == AT_SITE and known.zip_id is None and known.freed is None
     same = (known.size, known.mtime_ns, known.inode) == (row.size, row.mtime_ns, row.inode)
     return (copied or known.state == FOUND) and not same
-
-
-def _see_again(connection: Connection, pairs: Sequence[tuple[Row, AnyRow]], *, by: str, at: datetime) -> None:
-    """What changed since it was recorded: not copied yet, it is copied as it is now; copied, it is copied again."""
-    moves = []
-    for row, known in pairs:
-        facts: dict[str, Any] = {"size": row.size, "mtime_ns": row.mtime_ns, "inode": row.inode}
-        if known.state == FOUND:
-            connection.execute(tables.daq_file.update().where(F.id == known.id, F.state == FOUND).values(facts))
-            journal.add_tally(connection, STATES.pipeline, {FOUND: (0, row.size - known.size)})
-            continue
-        why = "it changed after its copy: it is copied again"
-        if known.state == SKIPPED:
-            first = firsts(connection, [row.lfn_key]).get(row.lfn_key or b"")
-            why, key = "it can be taken now", None if first else row.lfn_key
-            facts |= {"lfn": row.lfn, "lfn_key": key, "twin_id": first, "error_class": None, "reason": None}
-        values = tuple(facts.items())
-        moves.append(Move(known.id, known.state, FOUND, why, row.size, known.size, values))
-    journal.advance(connection, tables.daq_file, STATES, moves, by=by, at=at)

@@ -12,7 +12,7 @@ from dmtools.daq import freeing, outcomes, plan, returning, sending, vanished
 from dmtools.daq.disks import Disk, look_at_all, tell_troubles
 from dmtools.daq.scan import Scanned, scan
 from dmtools.daq.states import EMPTYING, RETURNING
-from dmtools.storage import Store, client_for, client_reason
+from dmtools.storage import StorageError, Store, client_for, client_reason
 
 NAMED = 20  # skipped files that one scan tells by name
 
@@ -46,7 +46,7 @@ def transfer(this: Pass, threads: int) -> None:
 def _send(this: Pass, disks: Sequence[Disk], store: Store, threads: int) -> dict[int, str]:
     """Copies what is due; gives the disks that came into trouble."""
     work = sending.Sending(this, {disk.id: disk for disk in disks}, store, threads)
-    work.site_trouble = sending.left_in_copied(this, disks, store)
+    work.site_trouble = _not_mounted(this, store) or sending.left_in_copied(this, disks, store)
     if work.site_trouble is None and this.goes():
         work.run()
     if work.site_trouble is not None:
@@ -54,6 +54,12 @@ def _send(this: Pass, disks: Sequence[Disk], store: Store, threads: int) -> dict
     for number, why in work.away.items():
         outcomes.tell_away(this, work.disks[number].shown, why)
     return work.away
+
+
+def _not_mounted(this: Pass, store: Store) -> StorageError | None:
+    """A site that is a directory of this machine must be there: its parent's disk is not meant for the files."""
+    why = store.trouble(this.settings.daq.site) if store.scheme == "file" else None
+    return StorageError("unreachable", f"{why}: mount it, or make the directory") if why else None
 
 
 def _store(this: Pass) -> Store:
