@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import pytest
 
 from dmtools.house import components
 from dmtools.house.leftovers import end_all
+from tests import warm
 from tests.support import ROOT, TEST_MARK, Result, Server, command, environment, port_base, run, wait_until
 
 pytest_plugins = ("tests.real_components", "tests.real_batch")
@@ -29,7 +33,7 @@ FIXTURE_NEEDS = {
     "slurm": ("slurm", "root"),
     "xrootd_server": ("xrootd",),
 }
-TEMPLATE_PORTS = 18800  # of a HOME that is only copied
+TEMPLATE_PORTS = 18700  # of a HOME that is only copied; not the default, which dm-config init would leave out
 WITHOUT = pytest.StashKey[tuple[str, ...]]()
 
 
@@ -119,7 +123,7 @@ def nothing_left_running() -> Iterator[None]:
 
 @pytest.fixture(name="wait_until")
 def wait_until_fixture() -> Callable[..., Any]:
-    """`wait_until(condition, seconds=10, what="...")`."""
+    """`wait_until(condition, seconds=60, what="...")`."""
     return wait_until
 
 
@@ -138,11 +142,26 @@ def run_fixture() -> Callable[..., Result]:
     return run
 
 
+@pytest.fixture(scope="session")
+def home_template() -> Iterator[Path]:
+    """A HOME that dm-config init made, to be copied: that costs a hundredth."""
+    place = Path(tempfile.mkdtemp(prefix="dmt-", dir="/tmp"))
+    run("dm-config", "init", place / "home", "--port-base", TEMPLATE_PORTS).ok()
+    yield place / "home"
+    shutil.rmtree(place)
+
+
 @pytest.fixture
-def home(short_tmp: Path) -> Path:
-    """A fresh HOME, made by dm-config init, on the embedded defaults; its ports lie apart from other tests'."""
+def home(home_template: Path, short_tmp: Path) -> Path:
+    """A fresh HOME as dm-config init makes it, on the embedded defaults; its ports lie apart from other tests'."""
     place = short_tmp / "home"
-    run("dm-config", "init", place, "--port-base", port_base()).ok()
+    shutil.copytree(home_template, place)
+    settings = place / "dmtools.toml"
+    text = settings.read_text().replace(str(home_template), str(place))
+    settings.write_text(text.replace(f"port_base = {TEMPLATE_PORTS}\n", f"port_base = {port_base()}\n"))
+    with closing(sqlite3.connect(place / "dmtools.db", isolation_level=None)) as raw:
+        new = (str(uuid.uuid4()), f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}")
+        raw.execute("UPDATE installation SET uuid = ?, created = ?", new)
     return place
 
 
@@ -160,13 +179,16 @@ def serve(short_tmp: Path) -> Iterator[Callable[..., Server]]:
         home: Path | None = None,
         env: Mapping[str, str] | None = None,
         listening: int = 1,
-        seconds: float = 20,
+        seconds: float = 60,
         prefix: tuple[object, ...] = (),
     ) -> Server:
         log = short_tmp / f"server-{len(started)}.log"
-        with log.open("wb") as out:
-            argv = [*map(str, prefix), *command(name, *args)]
-            process = subprocess.Popen(argv, env=environment(home, env), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        argv, around = [*map(str, prefix), *command(name, *args)], environment(home, env)
+        with log.open("wb") as out, Path(os.devnull).open("rb") as nothing:
+            if warm.can(argv, around):
+                process = warm.Process(argv, around, (nothing.fileno(), out.fileno(), out.fileno()))
+            else:
+                process = subprocess.Popen(argv, env=around, stdin=nothing, stdout=out, stderr=out)
         server = Server(process, log)
         started.append(server)
 

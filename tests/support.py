@@ -24,7 +24,7 @@ TEST_MARK = "DM_TEST"
 PRIVATE = ("DMTOOLS_", "X509_", "BEARER_TOKEN", "XRD_", "GFAL_")
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 10, what: str = "") -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 60, what: str = "") -> Any:
     """Asks again and again until the condition gives something true, and gives that; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -148,7 +148,7 @@ def run(
 class Server:
     """A command that runs until it is stopped; `urls` are those of its lines `listening on URL`."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | warm.Process
     log: Path
     urls: list[str] = field(default_factory=list)
 
@@ -164,7 +164,7 @@ class Server:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, seconds: float = 10) -> int:
+    def stop(self, how: signal.Signals = signal.SIGTERM, seconds: float = 30) -> int:
         """Sends the signal, waits for the end, gives the exit code (negative: by that signal)."""
         if self.alive:
             self.process.send_signal(how)

@@ -32,7 +32,7 @@ from typing import Any
 LIBRARIES = (
     *("click", "sqlalchemy", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.mysql", "sqlite3", "pymysql", "msgspec"),
     *("msgspec.json", "msgspec.toml", "alembic.command", "alembic.config", "alembic.op", "requests", "fts3.rest.client.easy"),
-    *("rich.console", "rich.live", "rich.table", "nagiosplugin", "crontab", "argon2"),
+    *("cheroot.wsgi", "cheroot.server", "rich.console", "rich.live", "rich.table", "nagiosplugin", "crontab", "argon2"),
     *(
         "isal.isal_zlib",
         "isal.igzip",
@@ -71,23 +71,64 @@ def run(
     stdin, stdout, stderr = pipes[0][1], pipes[1][0], pipes[2][0]
     theirs = (pipes[0][0], pipes[1][1], pipes[2][1])
     try:
-        ended = zygote().start(_request(argv, env, cwd), theirs)
+        process = Process(argv, env, theirs, cwd)
     finally:
         for handle in theirs:
             os.close(handle)
     said: dict[int, bytes] = {stdout: b"", stderr: b""}
-    with ended:
-        pid = _told(ended)
-        try:
-            _talk(stdin, input, said, end)
-            ended.settimeout(max(end - time.monotonic(), 0.001))
-            code = _told(ended)
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            ended.settimeout(None)
-            _told(ended)
-            raise subprocess.TimeoutExpired(argv, timeout, said[stdout], said[stderr]) from None
+    try:
+        _talk(stdin, input, said, end)
+        code = process.wait(max(end - time.monotonic(), 0.001))
+    except (TimeoutError, subprocess.TimeoutExpired):
+        process.kill()
+        process.wait()
+        raise subprocess.TimeoutExpired(argv, timeout, said[stdout], said[stderr]) from None
     return subprocess.CompletedProcess(argv, code, said[stdout], said[stderr])
+
+
+class Process:
+    """A command with these handles as stdin, stdout and stderr; what subprocess.Popen's has these names, too."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], handles: Sequence[int], cwd: Path | None = None) -> None:
+        self.args = argv
+        self.returncode: int | None = None
+        self._ended = zygote().start(_request(argv, env, cwd), handles)
+        self.pid = self._told()
+
+    def poll(self) -> int | None:
+        """The exit code, if it has ended."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code. Raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            self._ended.settimeout(timeout)
+            try:
+                self.returncode = self._told()
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+            self._ended.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """If it has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def _told(self) -> int:
+        if not (number := self._ended.recv(100)):
+            raise RuntimeError(f"the process that is forked is gone: {zygote().process.communicate()}")
+        return int(number)
 
 
 def can(argv: Sequence[str], env: Mapping[str, str]) -> bool:
@@ -158,12 +199,6 @@ def _request(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> b
     mask = os.umask(0o022)
     os.umask(mask)
     return json.dumps({"argv": list(argv), "env": dict(env), "cwd": str(cwd or Path.cwd()), "umask": mask}).encode()
-
-
-def _told(ended: socket.socket) -> int:
-    if not (number := ended.recv(100)):
-        raise RuntimeError(f"the process that is forked is gone: {zygote().process.communicate()}")
-    return int(number)
 
 
 def _talk(stdin: int, given: bytes, said: dict[int, bytes], end: float) -> None:

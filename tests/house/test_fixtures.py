@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
+import tomllib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
 from tests.real_components import MariaDb, XRootD
+from tests.support import run
+
+
+def looks(home: Path) -> dict[str, object]:
+    """Each file's and directory's mode and text, without the name of HOME itself; of the database the tables but its id."""
+    found: dict[str, object] = {}
+    for path in (home, *home.rglob("*")):
+        content = path.read_bytes().replace(bytes(home), b"HOME") if path.is_file() and path.suffix != ".db" else b""
+        found[str(path.relative_to(home))] = (oct(path.stat().st_mode), content)
+    with closing(sqlite3.connect(home / "dmtools.db")) as raw:
+        found["tables"] = sorted(line for line in raw.iterdump() if 'INSERT INTO "installation"' not in line)
+    return found
+
+
+def test_home_is_as_dm_config_makes_it(home: Path, home_template: Path, short_tmp: Path) -> None:
+    ports = tomllib.loads((home / "dmtools.toml").read_text())["port_base"]
+    run("dm-config", "init", short_tmp / "made", "--port-base", ports).ok()
+    assert looks(home) == looks(short_tmp / "made")
+    assert str(home_template) not in (home / "dmtools.toml").read_text()
+    ids = {run("dm-db", "status", "--json", home=one).ok().json["installation"] for one in (home, home_template)}
+    assert len(ids) == 2
 
 
 def test_mariadb_gives_an_empty_database(mariadb: str) -> None:
