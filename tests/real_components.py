@@ -71,7 +71,7 @@ class MariaDb:
             *("--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M", *options),
         ]
         self.process = subprocess.Popen(argv, env=environment(extra=SBIN))
-        wait_until(self._answers, 30, f"MariaDB answers; its log is {self.place}/log")
+        wait_until(self._answers, 60, f"MariaDB answers; its log is {self.place}/log")
         return self
 
     def _answers(self) -> bool:
@@ -90,7 +90,7 @@ class MariaDb:
         """Stops it and waits for its end; SIGKILL is a crash."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(how)
-            self.process.wait(30)
+            self.process.wait(60)
 
 
 def _own(place: Path, start_as: tuple[str, ...]) -> None:
@@ -183,7 +183,7 @@ class XRootD:
         with self.log.open("ab") as out:
             argv = [*as_user("xrootd", "nobody"), "xrootd", "-c", str(self.place / "cfg"), "-n", "t"]
             self.process = subprocess.Popen(argv, cwd=self.place, stdout=out, stderr=out, env=environment(extra=SBIN))
-        wait_until(self._answers, 20, f"XRootD answers; its log is {self.log}")
+        wait_until(self._answers, 60, f"XRootD answers; its log is {self.log}")
         return self
 
     def _answers(self) -> bool:
@@ -198,7 +198,7 @@ class XRootD:
         """Stops it and waits for its end."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(how)
-            self.process.wait(20)
+            self.process.wait(60)
 
 
 _XROOTD = """\

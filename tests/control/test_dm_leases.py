@@ -166,10 +166,10 @@ def test_a_late_holder_is_refused(home: Path) -> None:
 def test_a_pass_under_way_is_seen_by_its_name_and_gone_when_it_ends(tiny: Any, home: Path, tmp_path: Path) -> None:
     argv = [sys.executable, str(home.parent / "tiny-work"), "--wait", str(tmp_path)]
     process = subprocess.Popen(argv, env=environment(home, {"PYTHONPATH": str(home.parent / "lib")}))
-    wait_until((tmp_path / "begun-0").exists, 30, "the pass works")
+    wait_until((tmp_path / "begun-0").exists, 60, "the pass works")
     assert leases(home)["tiny/0"]["command"] == "tiny-work"
     (tmp_path / "go-0").touch()
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert leases(home) == {}
 
 

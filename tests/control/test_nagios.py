@@ -121,7 +121,7 @@ def nagios(home: Path, short_tmp: Path) -> Iterator[Callable[[], dict[str, str]]
 
     yield service
     process.terminate()
-    process.wait(20)
+    process.wait(60)
 
 
 def test_each_verdict_in_turn_with_its_performance_data(

@@ -126,7 +126,7 @@ def start(tiny: Run, home: Path, place: Path, *args: object) -> subprocess.Popen
     argv = command(str(home.parent / "tiny-work"), "--units", 3, "--wait", place, "--json", *args)
     env = environment(home, {"PYTHONPATH": str(home.parent / "lib")})
     process = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait_until((place / "begun-0").exists, 20)
+    wait_until((place / "begun-0").exists, 60)
     return process
 
 
@@ -136,7 +136,7 @@ def test_a_stopped_pass_hands_its_work_back(tiny: Run, home: Path, tmp_path: Pat
     with sqlite3.connect(home / "dmtools.db") as raw:
         assert raw.execute("SELECT resource FROM lease").fetchall() == [("tiny/0",)]
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert b"Traceback" not in err
     assert json.loads(out)["state"] == "partial"
@@ -151,7 +151,7 @@ def test_a_word_stops_before_the_next_unit(tiny: Run, home: Path, tmp_path: Path
     process = start(tiny, home, tmp_path)
     tiny(word, "tiny/work", name="dm-command").ok()
     (tmp_path / "go-0").touch()
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=60)
     found = json.loads(out)
     assert process.returncode == 0
     assert (found["state"], found["counts"]) == (state, {"Raw>Ready": 1})

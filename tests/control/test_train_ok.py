@@ -256,14 +256,15 @@ def proxy(path: Path, hours: float) -> None:
 
 
 def test_a_locked_database_is_told(ran: Path) -> None:
-    with (ran / "dmtools.toml").open("a") as file:
-        file.write("[train_ok]\nlag_warning_seconds = 0.3\n")
+    text = (ran / "dmtools.toml").read_text()
+    (ran / "dmtools.toml").write_text(f"{text}[train_ok]\nlag_warning_seconds = 0.3\n")
     with sqlite3.connect(ran / "dmtools.db", isolation_level=None) as raw:
         raw.execute("BEGIN IMMEDIATE")
         found = ok(ran, "--json")
         assert bad(found) == {"database_lag": "WARNING"}
         assert "locked by another command" in found.json["text"]
         assert ok(ran, "--dry-run").code == 0
+    (ran / "dmtools.toml").write_text(text)  # a busy machine is slower than that
     assert ok(ran).code == 0
 
 
@@ -395,7 +396,7 @@ def test_it_gives_up_by_itself(ran: Path) -> None:
     for words in ((), ("--json",)):
         found = ok(ran, *words).gave(3)
         assert "gave up after 1 s while asking the database" in found.out
-        assert found.seconds < 20
+        assert found.seconds < 50
     raw.close()
     ok(ran).gave(0)
 

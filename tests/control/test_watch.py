@@ -50,7 +50,7 @@ class Terminal:
         return CONTROLS.sub("", self.raw.replace(HOME_OF_CURSOR, "\n"))
 
     def close(self) -> int:
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         self._reader.join()
         os.close(self._ours)
         return code
@@ -62,7 +62,7 @@ def watching(home: Path) -> Callable[..., object]:
     def start(columns: int = 100) -> Iterator[Terminal]:
         terminal = Terminal(home, columns, "dm-monitoring", "--watch")
         try:
-            wait_until(lambda: "Ctrl-C ends" in terminal.shown, 20, "it draws")
+            wait_until(lambda: "Ctrl-C ends" in terminal.shown, 60, "it draws")
             yield terminal
         finally:
             terminal.process.send_signal(signal.SIGINT)
@@ -75,7 +75,7 @@ def test_it_draws_what_changes_and_ends_by_ctrl_c_with_the_terminal_as_it_was(ho
     with watching() as terminal:
         assert "new disks" not in terminal.shown
         run("dm-command", "halt", "migrate", "--reason", "new disks", home=home).ok()
-        wait_until(lambda: "new disks" in terminal.shown, 20, "the halt is drawn")
+        wait_until(lambda: "new disks" in terminal.shown, 60, "the halt is drawn")
     assert terminal.code == 130
     assert "Traceback" not in terminal.shown
     assert terminal.raw.rstrip().endswith("\x1b[?25h") or "\x1b[?1049l" in terminal.raw
@@ -84,11 +84,11 @@ def test_it_draws_what_changes_and_ends_by_ctrl_c_with_the_terminal_as_it_was(ho
 def test_without_a_database_the_last_figures_stay_and_it_says_since_when(home: Path, watching: Callable[..., Any]) -> None:
     with watching() as terminal:
         (home / "dmtools.db").rename(home / "away.db")
-        wait_until(lambda: "these figures are of" in terminal.shown, 20, "the trouble is drawn")
+        wait_until(lambda: "these figures are of" in terminal.shown, 60, "the trouble is drawn")
         assert "no database" in terminal.shown.partition("these figures are of")[2]
         drawn = terminal.shown.count("every 3 s")
         (home / "away.db").rename(home / "dmtools.db")
-        wait_until(lambda: "these figures" not in last(terminal, drawn), 20, "it is well again")
+        wait_until(lambda: "these figures" not in last(terminal, drawn), 60, "it is well again")
     assert terminal.code == 130
 
 
@@ -101,7 +101,7 @@ def last(terminal: Terminal, drawn: int) -> str:
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_it_fits_the_terminal(watching: Callable[..., Any], columns: int) -> None:
     with watching(columns) as terminal:
-        wait_until(lambda: "duplicate transfers: 0" in terminal.shown, 20, "the whole page")
+        wait_until(lambda: "duplicate transfers: 0" in terminal.shown, 60, "the whole page")
     assert max(len(line.rstrip()) for line in terminal.shown.splitlines()) <= columns
 
 

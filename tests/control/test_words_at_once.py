@@ -80,7 +80,7 @@ def test_words_that_meet_in_one_instant_on_mariadb_leave_one_hold(home: Path, ma
     ledger, together = open_ledger(load(home=home)), threading.Barrier(5)
 
     def say(n: int) -> None:
-        together.wait(30)
+        together.wait(60)
         ledger.transact(lambda c: orders.obey(c, Order(WORDS[n % 2], ("migrate",), f"person{n}"), clock.now()))
 
     try:

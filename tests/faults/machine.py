@@ -188,14 +188,14 @@ class Machine:
         """GET of one server."""
         told = json.loads((self.home / "run/sim" / f"{name}.json").read_text())
         request = urllib.request.Request(told["url"] + path, headers={"Authorization": f"Bearer {told['token']}"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """The servers' own records: `copies` or `submissions`, each row with the name of its server."""
         return [{**row, "server": name} for name in SERVERS for row in self.ask(name, f"/sim/{kind}")]
 
-    def wait_for_servers(self, seconds: float = 20) -> None:
+    def wait_for_servers(self, seconds: float = 60) -> None:
         """Until no job is live at either."""
         live = quote("SUBMITTED,READY,ACTIVE,STAGING,ARCHIVING,STARTED", safe="")
         end = time.monotonic() + seconds

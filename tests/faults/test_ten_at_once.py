@@ -73,7 +73,7 @@ def test_a_pass_beside_the_very_first_one_does_not_take_the_tables_for_lost(fres
         stdin=subprocess.DEVNULL,
         text=True,
     )
-    wait_until((fresh.home / "run/home-id").exists, 30, "the slow pass has begun")
+    wait_until((fresh.home / "run/home-id").exists, 60, "the slow pass has begun")
     fresh.expect(fresh.run(*PRODUCER), 1)
     _, err = slow.communicate(timeout=60)
     assert "lost" not in err

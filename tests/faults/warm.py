@@ -67,7 +67,7 @@ class Warm:
         out.write_bytes(b"")  # what an earlier server said is gone before the new one begins
         pid = self._start(argv, env, out, out, wait=False)
         self._servers.add(pid)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while out.read_text().count("listening on") < listening:
             if time.monotonic() > end:
                 raise TimeoutError(f"{argv} did not listen: {out.read_text()}")
@@ -85,7 +85,7 @@ class Warm:
             self.stop(pid, signal.SIGKILL)
         assert self._process.stdin
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(60)
         assert self._process.stdout
         self._process.stdout.close()
 

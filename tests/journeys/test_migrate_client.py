@@ -27,7 +27,7 @@ def site(home: Path, serve: Callable[..., Server]) -> Site:
     made.master(made.files("/a/quick", "/a/slow1", "/a/slow2"))
     made.produce()
     made.consume()
-    wait_until(lambda: made.copies() and len(made.ask("/sim/copies")) == 3, 30, "one is there, two are under way")
+    wait_until(lambda: made.copies() and len(made.ask("/sim/copies")) == 3, 60, "one is there, two are under way")
     return made
 
 
@@ -126,7 +126,7 @@ def test_a_job_that_they_submit_to_our_destination_is_not_taken_for_ours(site: S
     source, target = f"file://{site.source('/a/quick')}", f"file://{site.target('/theirs')}"
     tokens = ("--src-access-token", "x", "--dst-access-token", "x")
     theirs = tool(fts, "fts-rest-transfer-submit", *tokens, source, target).stdout.partition("Job id: ")[2].strip()
-    wait_until(lambda: files_of(fts, theirs)["theirs"]["file_state"] == "FINISHED", 30, "their copy")
+    wait_until(lambda: files_of(fts, theirs)["theirs"]["file_state"] == "FINISHED", 60, "their copy")
     site.run("migrate-cancel", "--all").ok()
     site.over()
     site.monitor()

@@ -76,7 +76,7 @@ def cron(short_tmp: Path) -> Iterator[Cron]:
         yield made
         if made.process is not None:
             made.process.terminate()
-            made.process.wait(10)
+            made.process.wait(60)
 
 
 def installed(site: Site, bin_directory: Path) -> str:

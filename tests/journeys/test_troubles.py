@@ -189,6 +189,7 @@ def test_the_disk_is_full(site: Site, small_disk: Path) -> None:
 
 
 def test_the_database_is_locked(site: Site) -> None:
+    text = (site.home / "dmtools.toml").read_text()
     site.settings("[database]\nbusy_seconds = 1\n[train_ok]\nlag_warning_seconds = 1\n")
     with closing(sqlite3.connect(site.home / "dmtools.db", isolation_level=None)) as tool:
         tool.execute("BEGIN IMMEDIATE")
@@ -201,6 +202,7 @@ def test_the_database_is_locked(site: Site) -> None:
         tool.execute("BEGIN EXCLUSIVE")  # now it can't even be read
         says(site, "UNKNOWN", troubles.LOCKED)
         assert "docs/troubles.md, The database is locked" in site.run("dm-trace", FILES[0]).gave(75).err
+    (site.home / "dmtools.toml").write_text(text)
     all_is_well(site)
 
 
@@ -240,7 +242,7 @@ def test_a_lock_is_left_by_something_that_hangs(site: Site) -> None:
     lock, later = site.home / "run/migrate-monitor.lock", 5 * HOUR
     with subprocess.Popen(["flock", lock, "sleep", "600"], env=environment(site.home), start_new_session=True) as left:
         try:
-            wait_until(lambda: str(left.pid) in holders(lock), 10, "the lock is held")
+            wait_until(lambda: str(left.pid) in holders(lock), 60, "the lock is held")
             passes(site, later, "migrate-producer", "migrate-consumer")
             (line,) = [one for one in site.run("dm-crontab", "show").ok().out.splitlines() if "migrate-monitor" in one]
             ours = line.split(" ", 5)[5].replace("\\%", "%")
@@ -282,7 +284,7 @@ def begun(site: Site, name: str) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(command(name), env=environment(site.home), stdout=subprocess.DEVNULL) as found:
         try:
             running = "SELECT 1 FROM component WHERE state = 'running' AND pid = ?"
-            wait_until(lambda: site.sql(running, found.pid), 20, f"{name} runs")
+            wait_until(lambda: site.sql(running, found.pid), 60, f"{name} runs")
             yield found
         finally:
             found.kill()
@@ -291,7 +293,7 @@ def begun(site: Site, name: str) -> Iterator[subprocess.Popen[bytes]]:
 def test_a_pass_is_killed_between_its_intent_and_the_answer(site: Site) -> None:
     site.faults('[[fault]]\nmatch = "POST /jobs"\nop = "silent"\nseconds = 30\n')
     with begun(site, "migrate-consumer") as killed:
-        wait_until(lambda: site.names("DOING"), 20, "the intent is booked, and the list says so")
+        wait_until(lambda: site.names("DOING"), 60, "the intent is booked, and the list says so")
         killed.kill()
     site.faults("")
     cause = f"the last pass of migrate-consumer (pid {killed.pid})"
@@ -409,7 +411,7 @@ def test_a_list_waits_for_its_next_try(site: Site) -> None:
 def test_a_list_is_in_the_hands_of_a_pass(site: Site) -> None:
     site.faults('[[fault]]\nmatch = "POST /jobs"\nop = "silent"\nseconds = 30\n')
     with begun(site, "migrate-consumer") as busy:
-        wait_until(lambda: site.sql("SELECT 1 FROM ftsjob WHERE state = 'intent'"), 20, "the intent is booked")
+        wait_until(lambda: site.sql("SELECT 1 FROM ftsjob WHERE state = 'intent'"), 60, "the intent is booked")
         said, step = why(site)
         busy.kill()
     assert f"migrate-consumer, pid {busy.pid} on " in said

@@ -169,7 +169,7 @@ def stopped_at(site: Words, name: str, *args: object, moment: Callable[[], Any])
     process = subprocess.Popen(argv, env=environment(site.home), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         wait_until(moment, 60, f"{name} is in the middle of its work")
-        wait_until(lambda: stands_without_lock(site, process), 20, f"{name} stands still between two transactions")
+        wait_until(lambda: stands_without_lock(site, process), 60, f"{name} stands still between two transactions")
         yield process
         process.send_signal(signal.SIGCONT)
         process.wait(60)
@@ -238,7 +238,7 @@ def test_a_halt_in_the_middle_of_a_monitor(site: Words) -> None:
     site.produce(lfns=1)
     site.consume()
     site.over()
-    site.faults('[[fault]]\nmatch = "GET /jobs"\nop = "slow"\nseconds = 2\n')
+    site.faults('[[fault]]\nmatch = "GET /jobs"\nop = "slow"\nseconds = 4\n')
 
     def asks() -> bool:
         return bool(site.sql("SELECT 1 FROM ftsjob WHERE polled IS NOT NULL"))

@@ -163,7 +163,7 @@ def test_a_backup_while_others_write_is_one_consistent_instant(home: Path, tmp_p
         with sqlite3.connect(home / "dmtools.db") as raw:
             return bool(raw.execute("SELECT COUNT(*) FROM journal").fetchone()[0] > 20)
 
-    wait_until(written, 30)
+    wait_until(written, 60)
     target = tmp_path / "copy.db"
     found = run("dm-db", "backup", target, "--json", home=home).ok().json
     writer.kill()

@@ -52,7 +52,7 @@ def test_a_deadlock_repeats_the_whole_transaction(mariadb: str, tmp_path: Path) 
         tries.append(first)
         add_to(connection, first)
         if len(tries) <= 2:
-            meet.wait(20)  # both hold one row and want the other's
+            meet.wait(60)  # both hold one row and want the other's
         add_to(connection, second)
 
     other = threading.Thread(target=ledger.transact, args=(lambda c: work(c, "a", "b"),))

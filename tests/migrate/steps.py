@@ -75,7 +75,7 @@ class Site:
         """A request to a simulator, with its token."""
         told = json.loads((self.home / f"run/sim/{name}.json").read_text())
         request = Request(told["url"] + path, headers={"Authorization": f"Bearer {told['token']}"}, method=method)
-        with urlopen(request, timeout=20) as answer:
+        with urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
     def copies(self, *names: str) -> list[str]:
@@ -90,7 +90,7 @@ class Site:
             jobs = self.sql("SELECT server, job FROM ftsjob WHERE state = 'submitted'")
             return all(self.ask(f"/jobs/{job}", server)["job_state"] in TERMINAL for server, job in jobs)
 
-        wait_until(all_over, 20, "the jobs are over")
+        wait_until(all_over, 60, "the jobs are over")
 
     # ---- passes
 

@@ -30,8 +30,8 @@ def begun(site: Site, *lfns: str, name: str = "all.txt") -> None:
     site.produce()
     site.consume()
     quick = [lfn for lfn in lfns if "slow" not in lfn]
-    wait_until(lambda: all(site.target(lfn).exists() for lfn in quick), 20, f"{quick} have arrived")
-    wait_until(lambda: len(site.copies()) >= len(quick), 20, f"{quick} are done")
+    wait_until(lambda: all(site.target(lfn).exists() for lfn in quick), 60, f"{quick} have arrived")
+    wait_until(lambda: len(site.copies()) >= len(quick), 60, f"{quick} are done")
 
 
 def test_a_list_is_canceled_and_settled(site: Site) -> None:

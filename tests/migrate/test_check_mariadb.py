@@ -42,7 +42,7 @@ def site(home: Path, serve: Callable[..., Server], mariadb: str) -> Iterator[OnM
     made.master([*made.files("/a/1", "/a/bad", "/a/slow"), "/a/../b"])
     made.produce(lfns=2)
     made.consume()
-    wait_until(lambda: made.target("/a/1").exists() and len(made.copies()) == 1, 20, "the first copy")
+    wait_until(lambda: made.target("/a/1").exists() and len(made.copies()) == 1, 60, "the first copy")
     yield made
     made.engine.dispose()
 

@@ -55,10 +55,10 @@ def test_lines_that_are_appended_while_a_master_list_moves_to_done_are_cut_too(s
     late = ("-P", str(path), "-e", "trace=rename", "-e", "inject=rename:delay_enter=6000000:when=1")  # its move to Done
     slow = ("strace", "-f", "-qq", "-o", "/dev/null", *late)
     with subprocess.Popen([*slow, *command("migrate-producer", "--lists", 0)], env=environment(site.home)) as producer:
-        wait_until(lambda: site.names("TODO"), 20, "the list is in TODO")
+        wait_until(lambda: site.names("TODO"), 60, "the list is in TODO")
         with path.open("a") as master:
             master.write("/a/3\n")
-        assert producer.wait(30) == 0
+        assert producer.wait(60) == 0
     site.produce()
     assert site.lines("TODO") == ["/a/1", "/a/2", "/a/3"]
     assert (site.home / "migrate/TODO/ListOfLFNs/Done/all.txt").read_text().splitlines() == ["/a/1", "/a/2", "/a/3"]

@@ -15,7 +15,9 @@ from tests.migrate.steps import Site
 from tests.support import Server, command, environment, wait_until
 
 FILES = 2 * BATCH + 30
-SLOW = '[[fault]]\nmatch = "POST /jobs"\nop = "slow"\nseconds = 0.02\n'
+# So many jobs are taken at once, the next ones slowly: there is time to stop the consumer then.
+SLOW = '[[fault]]\nmatch = "POST /jobs"\nop = "slow"\nseconds = 0.02\ntimes = {}\n\n'
+SLOWER = '[[fault]]\nmatch = "POST /jobs"\nop = "slow"\nseconds = 2\n'
 
 
 @pytest.fixture
@@ -24,7 +26,6 @@ def site(home: Path, serve: Callable[..., Server]) -> Site:
     made = Site(home, serve)
     made.only()
     made.start("--instant")
-    made.faults(SLOW)
     made.master(made.files(*(f"/a/f{n}" for n in range(FILES))))
     made.run("migrate-producer", "--lists", 0, "--lfns", 1).ok()
     return made
@@ -35,6 +36,7 @@ def site(home: Path, serve: Callable[..., Server]) -> Site:
 def test_a_consumer_that_is_stopped_between_two_batches_loses_and_doubles_nothing(
     site: Site, how: signal.Signals, sent: int
 ) -> None:
+    site.faults(SLOW.format(sent) + SLOWER)
     env = environment(site.home)
     consumer = subprocess.Popen(command("migrate-consumer", "--lists", 0), env=env, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: len(site.ask("/sim/submissions")) >= sent, 60, f"{sent} jobs are sent")

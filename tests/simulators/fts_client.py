@@ -46,7 +46,7 @@ class Fts:
         """SIGTERM; gives the exit code."""
         assert self.process
         self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(60)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -91,7 +91,7 @@ class Fts:
     def raw(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
         """A plain request with the token."""
         headers = {"Authorization": f"Bearer {self.address['token']}"} | options.pop("headers", {})
-        return self._session.request(method, self.url + path, json=body, headers=headers, timeout=20, **options)
+        return self._session.request(method, self.url + path, json=body, headers=headers, timeout=60, **options)
 
     def get(self, path: str) -> Any:
         """The JSON of a GET."""
@@ -123,7 +123,7 @@ class Fts:
         )
         return found
 
-    def done(self, job_id: str, seconds: float = 15) -> dict[str, Any]:
+    def done(self, job_id: str, seconds: float = 60) -> dict[str, Any]:
         """The job, once it is final."""
 
         def final() -> dict[str, Any] | None:
@@ -145,7 +145,7 @@ class Fts:
             file: dict[str, Any] = self.job(job_id)["files"][0]
             return file if file["file_state"] in states else None
 
-        found: dict[str, Any] = wait_until(there, 10, f"file of {job_id} in {states}; it is {self.job(job_id)['files'][0]}")
+        found: dict[str, Any] = wait_until(there, 60, f"file of {job_id} in {states}; it is {self.job(job_id)['files'][0]}")
         return found
 
     def copies(self, **where: str) -> list[dict[str, Any]]:
@@ -170,7 +170,7 @@ def tool(fts: Fts, name: str, *args: str) -> subprocess.CompletedProcess[str]:
 
     program = Path(sys.executable).with_name(name)
     argv = [str(program), "-s", fts.url, "--fts-access-token", fts.address["token"], *args]
-    return subprocess.run(argv, capture_output=True, text=True, env=environment(), timeout=30, check=False)
+    return subprocess.run(argv, capture_output=True, text=True, env=environment(), timeout=60, check=False)
 
 
 def make_home(place: Path) -> Path:

@@ -281,11 +281,11 @@ def test_archiving(fts: Fts, own_fts: Any) -> None:
     assert file["archive_start_time"] <= file["archive_finish_time"]
     slow = own_fts("--archiving", 900, "--staging", 900)
     taped = slow.target()
-    late = slow.submit((slow.source(), taped), archive_timeout=1)
+    late = slow.submit((slow.source(), taped), archive_timeout=4)
     slow.wait_file(late, "ARCHIVING")
     assert slow.job(late)["job_state"] == "ARCHIVING"
     assert taped.exists()
-    never = slow.submit((slow.source(), slow.target()), bring_online=1)
+    never = slow.submit((slow.source(), slow.target()), bring_online=4)
     assert slow.get(f"/jobs/{never}/job_state") == "STAGING"
     failed = slow.done(late)["files"][0]
     assert (failed["file_state"], "beyond its archive timeout" in failed["reason"]) == ("FAILED", True)
@@ -319,7 +319,7 @@ def test_hops(fts: Fts) -> None:
 
 def test_links_have_a_limit_and_canceled_copies_may_go_on(own_fts: Any) -> None:
     fts = own_fts("--link-limit", 2, "--running", 9, "--cancel-delay", 30)
-    fts.faults('[[fault]]\nop = "stall"\nseconds = 0.5\n')
+    fts.faults('[[fault]]\nop = "stall"\nseconds = 3\n')
     source, targets = fts.source(), [fts.target() for _ in range(4)]
     job_id = fts.submit(*((source, target) for target in targets))
     wait_until(lambda: len(fts.copies()) == 2)

@@ -60,7 +60,7 @@ def test_a_second_start_is_refused(own_fts: Callable[..., Fts]) -> None:
 
 def test_the_first_ends_when_the_second_can_not_start(own_fts: Callable[..., Fts]) -> None:
     fts = own_fts(name="fts2")
-    assert "fts2 runs already" in run("dm-sim", "fts", "--port", 0, home=fts.home, timeout=15).gave(75).err
+    assert "fts2 runs already" in run("dm-sim", "fts", "--port", 0, home=fts.home, timeout=60).gave(75).err
     assert [file.name for file in (fts.home / "run/sim").glob("*.json")] == ["fts2.json"]
 
 
@@ -130,7 +130,7 @@ def test_stopped_while_it_copies(own_fts: Callable[..., Fts]) -> None:
 
 def test_killed_again_and_again(own_fts: Callable[..., Fts]) -> None:
     fts = own_fts("--running", 3)
-    fts.faults("[[fault]]\nop = 'slow'\nseconds = 0.02\nmatch = 'echo'\n")
+    fts.faults("[[fault]]\nop = 'slow'\nseconds = 0.3\nmatch = 'echo'\n")
     pairs = [(fts.source(), fts.target()) for _ in range(60)]
     job_id = fts.submit(*pairs, verify_checksum="both")
     for _ in range(3):
@@ -138,6 +138,7 @@ def test_killed_again_and_again(own_fts: Callable[..., Fts]) -> None:
         wait_until(lambda: len(fts.copies()) > count + 5)  # noqa: B023
         fts.kill()
         fts.start()
+    fts.faults("")
     assert fts.done(job_id)["job_state"] == "FINISHED"
     assert all(target.read_bytes() == source.read_bytes() for source, target in pairs)
     ended = [row for row in fts.copies() if row["outcome"] == "FINISHED"]
@@ -184,7 +185,7 @@ def test_many_jobs_in_one_question(own_fts: Callable[..., Fts], start: tuple[str
         assert [job["job_id"] for job in found] == jobs
         return all(job["job_state"] in TERMINAL for job in found) and found
 
-    found = wait_until(states, 30)
+    found = wait_until(states, 60)
     assert {file["file_state"] for job in found for file in job["files"]} == {"FINISHED"}
     assert len(fts.copies()) == 300
 

@@ -71,7 +71,7 @@ def test_a_server_that_is_away_or_silent_holds_nobody(web: Any, settings: Settin
     began = time.monotonic()
     looks = store.look_many(urls, deadline=2)
     web.process.send_signal(signal.SIGCONT)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 50
     web.stop(signal.SIGKILL)
     looks += store.look_many(urls, deadline=30)
     assert [isinstance(look, Unknown) and look.wide for look in looks] == [True] * 4, looks

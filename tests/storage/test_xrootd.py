@@ -106,7 +106,7 @@ def test_a_server_that_does_not_answer_holds_nobody(
             monkeypatch.setattr(bulk, "python", python)
             looks = store.look_many(urls, deadline=2)
             assert [isinstance(look, Unknown) and look.wide for look in looks] == [True] * 6, looks
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 50
     finally:
         server.process.send_signal(signal.SIGCONT)
 
@@ -208,7 +208,7 @@ def test_a_server_killed_in_the_middle_of_a_copy(xrootd_server: Callable[..., An
         target=lambda: problems.append(failing(lambda: store.copy(file_url(tmp_path / "big"), f"{server.url}x")))
     )
     worker.start()
-    wait_until(lambda: any(path.stat().st_size > 1 << 20 for path in server.data.iterdir()), 20)
+    wait_until(lambda: any(path.stat().st_size > 1 << 20 for path in server.data.iterdir()), 60)
     server.stop(signal.SIGKILL)
     worker.join(60)
     assert problems, "the copy did not end"

@@ -87,7 +87,7 @@ def test_killed_anywhere_and_twice_at_once(station: Callable[..., Result], home:
         archived = len(list((home / "weather/archive").glob("*.csv")))
         with subprocess.Popen(argv, env=env, stderr=subprocess.DEVNULL) as one:
             more = archived + 3
-            wait_until(lambda more=more: len(list((home / "weather/archive").glob("*.csv"))) >= more, 20, "three more")
+            wait_until(lambda more=more: len(list((home / "weather/archive").glob("*.csv"))) >= more, 60, "three more")
             one.kill()
     both = [subprocess.Popen(argv, env=env, stderr=subprocess.DEVNULL) for _ in range(2)]
     assert {one.wait(60) for one in both} <= {0, 1}

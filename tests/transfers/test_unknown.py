@@ -78,14 +78,14 @@ def test_no_call_lasts_longer_than_its_time(how: str, scripted: Scripted) -> Non
     before = scripted.snapshot()
     scripted.fts.answers("GET /jobs/", SLOW[how])
     said = scripted.run("migrate-monitor").gave(0)
-    assert said.seconds < 2 * SECONDS + 6, "the poll"
+    assert said.seconds < 2 * SECONDS + 20, "the poll"
     assert "FTS server away" in said.err
     assert scripted.snapshot() == before
     scripted.master(scripted.files("/a/2"), "2.txt")
     scripted.produce()
     scripted.fts.answers("POST /jobs", SLOW[how], act=True)
     said = scripted.run("migrate-consumer").gave(0)
-    assert said.seconds < 2 * SECONDS + 6, "the submission"
+    assert said.seconds < 2 * SECONDS + 20, "the submission"
     assert [state for (state,) in scripted.sql("SELECT state FROM ftsjob ORDER BY id")] == ["submitted", "intent"]
     scripted.fts.odd.clear()
     scripted.fts.job().finish()
@@ -106,7 +106,7 @@ def test_a_server_that_accepts_and_says_nothing_is_away(scripted: Scripted) -> N
         scripted.produce()
         said = scripted.run("migrate-consumer", "--json").gave(75)
         assert said.json["state"] == "unavailable"
-        assert said.seconds < 10
+        assert said.seconds < 25
     assert scripted.sql("SELECT state FROM ftsjob") == [("submitted",)]
     assert before["transfer"] == scripted.sql("SELECT * FROM transfer")
 

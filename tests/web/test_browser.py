@@ -86,4 +86,4 @@ def test_a_session_that_ended_leads_to_the_sign_in(web: Server, home: Path) -> N
         one.wait("#pipeline-migrate")
         run("dm-web", "user", "password", "anna", home=home, stdin="another long one\n").ok()
         one.until(lambda: one.driver.current_url.endswith("/sign-in"), "the sign-in page comes by itself")
-    wait_until(lambda: requests.get(f"{web.url}/healthz", timeout=30).text == "ok\n", 30, "ok")
+    wait_until(lambda: requests.get(f"{web.url}/healthz", timeout=30).text == "ok\n", 60, "ok")

@@ -34,7 +34,7 @@ def put_files(home: Path, *names: bytes) -> None:
 
 def test_it_shows_what_dm_monitoring_and_dm_train_ok_tell(anna: Person, home: Path) -> None:
     put_files(home, b"/a/1", b"/a/2")
-    wait_until(lambda: "TODO" in anna.get("/fragment").text and ">2<" in anna.get("/fragment").text, 20, "two files in TODO")
+    wait_until(lambda: "TODO" in anna.get("/fragment").text and ">2<" in anna.get("/fragment").text, 60, "two files in TODO")
     found = anna.get("/api/status.json").json()
     told = run("dm-monitoring", "--json", home=home).ok().json
     assert found["pipelines"].keys() == told["pipelines"].keys()
@@ -100,7 +100,7 @@ def test_roles(web: Server, home: Path) -> None:
             "INSERT INTO lease (resource, owner, host, machine, pid, started, since, expires) VALUES (?,?,?,?,?,?,?,?)",
             ("list/7", f"h:1:{EVIL}", f"h{EVIL}", "m", 1, 1, old, old),
         )
-    wait_until(lambda: "Hand back" in otto.get("/").text, 20, "the lease is shown")
+    wait_until(lambda: "Hand back" in otto.get("/").text, 60, "the lease is shown")
     assert "Hand back" not in vera.get("/").text
     assert EVIL not in otto.get("/").text
     assert "handed back by web:otto: list/7" in otto.post("/leases", {"mark": otto.mark()}).text
@@ -138,12 +138,12 @@ def test_search_and_trace_show_any_name_harmlessly(anna: Person, home: Path) -> 
 
 def test_without_its_database_it_stays_up_and_says_how_old_it_is(anna: Person, home: Path) -> None:
     put_files(home, b"/a/1")
-    wait_until(lambda: ">1<" in anna.get("/fragment").text, 20, "the file is counted")
+    wait_until(lambda: ">1<" in anna.get("/fragment").text, 60, "the file is counted")
     aside = home / "aside"
     aside.mkdir()
     for path in home.glob("dmtools.db*"):
         shutil.move(path, aside / path.name)
-    wait_until(lambda: anna.get("/healthz").text == "degraded\n", 30, "degraded")
+    wait_until(lambda: anna.get("/healthz").text == "degraded\n", 60, "degraded")
     page = anna.get("/")
     assert page.status_code == 200
     assert re.search(r"These data are \d+ s old: the database can&#x27;t be read: .*is not there", page.text)
@@ -157,7 +157,7 @@ def test_without_its_database_it_stays_up_and_says_how_old_it_is(anna: Person, h
         assert "can&#x27;t be read" in answer.text
     for path in aside.iterdir():
         shutil.move(path, home / path.name)
-    wait_until(lambda: anna.get("/healthz").text == "ok\n", 30, "ok again")
+    wait_until(lambda: anna.get("/healthz").text == "ok\n", 60, "ok again")
     assert "These data are" not in anna.get("/").text
     assert anna.order("halt", "all", "it is back").status_code == 200
 
@@ -166,19 +166,19 @@ def test_it_starts_without_its_database_and_shows_it_once_it_is_there(home: Path
     add_user(home, "anna", "viewer")
     (home / "dmtools.db").rename(home / "aside.db")
     web = serve("dm-web", "--port", 0, home=home)
-    wait_until(lambda: "the page is up, and shows figures once it can" in web.said, 20, "it says so at the terminal")
+    wait_until(lambda: "the page is up, and shows figures once it can" in web.said, 60, "it says so at the terminal")
     person = Person(web.url)
     assert person.get("/healthz").text == "degraded\n"
     assert person.sign_in("anna").status_code == 503
     (home / "aside.db").rename(home / "dmtools.db")
-    wait_until(lambda: person.get("/healthz").text == "ok\n", 30, "ok")
+    wait_until(lambda: person.get("/healthz").text == "ok\n", 60, "ok")
     assert "migrate" in person.sign_in("anna").text
 
 
 def test_a_damaged_table_is_told_and_not_shown_as_a_traceback(anna: Person, home: Path) -> None:
     with sqlite3.connect(home / "dmtools.db") as raw:
         raw.execute("ALTER TABLE tally RENAME TO elsewhere")
-    wait_until(lambda: anna.get("/healthz").text == "degraded\n", 30, "degraded")
+    wait_until(lambda: anna.get("/healthz").text == "degraded\n", 60, "degraded")
     page = anna.get("/").text
     assert "dm-db upgrade" in page
     assert "Traceback" not in page
