@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ import pytest
 from dmtools.batch import Job, room_for
 from dmtools.settings import load
 from tests.daq.archive_steps import DAY, Archive
-from tests.support import ROOT, Server, wait_until
+from tests.support import ROOT, Server, environment, wait_until
+from tests.transfers.test_credentials import Proxy
 
 
 @pytest.fixture
@@ -318,3 +321,34 @@ def test_the_job_directory_of_another_zip_is_left(site: Archive) -> None:
     assert (strange / "job.json").exists()
     assert isinstance(room_for(load(home=site.home), "local").statuses([]), dict)
     assert Job("k", ("true",), strange).outputs == ()
+
+
+def test_an_expired_proxy_begins_no_job(site: Archive) -> None:
+    proxy = site.home / "proxy.pem"
+    site.settings('[daq]\nsite = "root://127.0.0.1:1//site"\n[credentials]\nproxy = "proxy.pem"\n')
+    site.at_site(f"{DAY}a_20250131T010101.dat")
+    Proxy(proxy).write(timedelta(seconds=500))
+    (told,) = site.archive(codes=(75,)).json["errors"]
+    assert (told["what"], "less than 1000 s" in told["why"]) == ("no credentials for zip jobs", True)
+    assert site.files() == {"AtSite": 1}
+    assert site.sql("SELECT COUNT(*) FROM daq_zip") == [(0,)]
+    Proxy(proxy).write(timedelta(days=1))
+    site.archive(codes=(0,))
+    assert site.files() == {"Zipping": 1}
+
+
+def test_passes_at_once_share_the_work(site: Archive) -> None:
+    """What one pass would have done: each zip has one attempt and one upload, each file counts once."""
+    lfns = site.at_site(*(f"{DAY}{n}_20250131T010101.dat" for n in range(12)))
+    for _ in range(3):
+        argv = [sys.executable, str(ROOT / "bin/daq-archive"), "-q"]
+        passes = [subprocess.Popen(argv, env=environment(site.home), stderr=subprocess.PIPE) for _ in range(4)]
+        said = [one.communicate(timeout=120)[1].decode() for one in passes]
+        assert {one.returncode for one in passes} <= {0, 75}, said
+        assert "internal error" not in "".join(said)
+        site.jobs_over()
+    assert site.files() == {"ToTape": 12}
+    assert [site.zip_row(lfn)["attempt"] for lfn in lfns] == [1] * 12
+    assert len(site.zips()) == 12
+    assert site.sql("SELECT COUNT(DISTINCT place_key), COUNT(*) FROM transfer") == [(12, 12)]
+    assert site.sql("SELECT COUNT(*) FROM journal WHERE kind = 'daq-zip' AND to_state = 'ToTape'") == [(12,)]
