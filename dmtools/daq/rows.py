@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, literal_column, select
+from sqlalchemy import Connection, select
 
 from dmtools import names
 from dmtools.daq.lfn import Naming, half
@@ -93,14 +93,14 @@ def add(connection: Connection, disk: int, scan: int, rows: Sequence[Row], at: d
         if these:
             constants = {"disk_id": disk, "scan": scan, "failures": 0, "state": state, "error_class": cls}
             constants["since"] = at.strftime("%Y-%m-%d %H:%M:%S.%f")
-            fixed = {name: literal_column(_literal(value)) for name, value in constants.items()}
-            columns = [*fixed, *Row._fields]
-            statement = insert(tables.daq_file).values(fixed).compile(dialect=connection.dialect, column_keys=columns)
-            connection.exec_driver_sql(str(statement), these)
+            mark = "?" if connection.dialect.name == "sqlite" else "%s"
+            values = ", ".join([*map(_literal, constants.values()), *(mark for _ in Row._fields)])
+            columns = ", ".join([*constants, *Row._fields])
+            connection.exec_driver_sql(f"INSERT INTO daq_file ({columns}) VALUES ({values})", these)  # noqa: S608 - our own words
             journal.count_new(connection, STATES.pipeline, state, len(these), sum(row[4] for row in these), at)
 
 
-def _literal(value: str | int | None) -> str:
+def _literal(value: object) -> str:
     return "NULL" if value is None else f"'{value}'" if isinstance(value, str) else str(value)
 
 
