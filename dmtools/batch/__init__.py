@@ -68,7 +68,9 @@ class Room(Protocol):
     name: str
 
     def submit(self, jobs: Sequence[Job]) -> dict[str, Status]:
-        """Submits those whose key the system doesn't know yet; gives how each stands. A job that is refused alone is `held`.
+        """Submits those whose key the system doesn't know yet; gives how each stands.
+
+        A job that is refused alone is `held`, without an id: the system has nothing of it, and may take it another time.
 
         Raises BatchAway; then some may have been submitted: the same call again is safe.
         """

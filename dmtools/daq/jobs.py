@@ -20,7 +20,7 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 from dmtools import clock, durable
 from dmtools.batch import Job, Room
 from dmtools.control.passes import Pass
-from dmtools.daq import jobfile
+from dmtools.daq import jobfile, told
 from dmtools.daq.claiming import each, take
 from dmtools.daq.home import JOB, RESULT, Home
 from dmtools.daq.states import AT_SITE, WAITING, ZIP_STATES, ZIPPING
@@ -167,6 +167,9 @@ def _send(this: Pass, home: Home, room: Room, zips: Sequence[Zip]) -> None:
         held = this.leases.still_held(connection, [one.resource for one in zips])
     mine = [one for one in zips if one.resource in held]
     said = room.submit([jobs[one.id] for one in mine])
+    for one in mine:
+        if (status := said.get(one.key)) and status.how == "held" and not status.id:
+            told.refused_job(this, one, said.pop(one.key))
     rows = [{"_id": one.id, "_key": key, "job": said[key].id or None} for one in mine if (key := one.key) in said]
     put = update(tables.daq_zip).where(Z.id == bindparam("_id"), Z.state == ZIPPING, Z.job_key == bindparam("_key"))
     new = {"job": bindparam("job"), "submitted": clock.now()}

@@ -34,6 +34,13 @@ def held_job(this: Pass, one: Zip, status: Status, until: datetime) -> None:
     this.problem("zip job held", one.shown, why=why, left=left, next=advice, failed=False)
 
 
+def refused_job(this: Pass, one: Zip, status: Status) -> None:
+    """A job that the batch system does not take: it has none of it."""
+    left = "its files stay at the site; no attempt is counted"
+    advice = "correct [daq] batch_options, memory_mb or job_seconds; the next pass submits it again"
+    this.problem("zip job refused", one.shown, why=f"job {one.job_key}: {status.reason}", left=left, next=advice, failed=False)
+
+
 def unproved_zip(this: Pass, one: Zip, why: str) -> None:
     """A zip of which the storage can't say now whether it is there."""
     left = "it stays as it is, neither done nor failed"
