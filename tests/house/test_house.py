@@ -47,7 +47,7 @@ HEAVY = {
     "selenium",
 }
 # Commands whose options are those of their sub-commands.
-GROUPS = {"dm-sim"}
+GROUPS = {"dm-sim", "daq-zip"}  # no HOME: the one is several commands, the other runs on a batch node
 
 
 def distributions() -> dict[str, str]:
