@@ -101,6 +101,13 @@ COMPONENTS = (
     ),
     Component("strace", "tests", "kills and errors at each system call", ("strace",), _commands("strace")),
     Component(
+        "zip",
+        "tests",
+        "zips by Info-ZIP: does its unzip take ours, is its zip slower",
+        ("zip", "unzip"),
+        _commands("zip", "unzip"),
+    ),
+    Component(
         "xrootd",
         "tests",
         "a root:// server and its tools",

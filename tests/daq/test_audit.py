@@ -99,6 +99,7 @@ def test_a_tape_that_is_away_makes_nothing_bad(tape: Tape) -> None:
     assert tape.sql("SELECT error_class FROM daq_zip WHERE state = 'Bad'") == [("missing",)]
 
 
+@pytest.mark.needs("strace")
 def test_an_audit_killed_at_any_stage_books_nothing_wrong_and_leaves_no_scratch(tape: Tape, short_tmp: Path) -> None:
     lfn, scratch = DAY + "x", short_tmp / "scratch"
     scratch.mkdir()

@@ -18,6 +18,7 @@ def tape(home: Path) -> Tape:
     return Tape(home)
 
 
+@pytest.mark.needs("strace")
 def test_every_name_comes_back_equal_from_one_fetch_of_the_zip(tape: Tape, short_tmp: Path) -> None:
     zipped = tape.put({lfn_of(name): name * 3000 for name in NASTY} | {DAY + "empty": b""})
     back, trace, listed = short_tmp / "back", short_tmp / "trace", short_tmp / "list"
@@ -112,6 +113,7 @@ def test_a_tape_that_is_away_is_75_and_wrong_use_is_2(tape: Tape, short_tmp: Pat
     assert tree(short_tmp / "back") == {}
 
 
+@pytest.mark.needs("strace")
 def test_a_restore_killed_at_every_stage_is_finished_by_the_next(tape: Tape, short_tmp: Path) -> None:
     files = {DAY + name: name.encode() * 50_000 for name in ("a", "b")}
     tape.put(files)

@@ -34,6 +34,7 @@ def raw_name(entry: zipfile.ZipInfo) -> bytes:
     return entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437")
 
 
+@pytest.mark.needs("zip")
 def test_line_10_any_name_and_checksum_and_unzip_and_python_take_the_zip(make: Callable[..., Job]) -> None:
     """Blanks, quotes, a newline, `error`, bytes that are no UTF-8; checksums that begin with zeros."""
     files = {lfn_of(name): name * 5000 for name in NASTY} | {DAY + "empty": b"", DAY + "noise": NOISE, DAY + "zeros": b"\0\1"}
@@ -60,6 +61,7 @@ def test_line_10_any_name_and_checksum_and_unzip_and_python_take_the_zip(make: C
     assert job.upload.read_bytes() == made  # the same job, the same bytes: on one core as on three
 
 
+@pytest.mark.needs("strace")
 def test_line_3_the_zip_is_unzipped_against_the_original_before_its_upload(make: Callable[..., Job]) -> None:
     """A scratch disk that says it has written what it has not: the sums of what was read are right, the zip is not."""
     job = make({DAY + "x": NOISE})
@@ -70,6 +72,7 @@ def test_line_3_the_zip_is_unzipped_against_the_original_before_its_upload(make:
     assert job.left() == []
 
 
+@pytest.mark.needs("strace")
 def test_line_2_success_is_what_the_storage_says_of_the_upload(make: Callable[..., Job]) -> None:
     """A copy that ends without an error, and a storage that has nothing."""
     job = make({DAY + "an%20error.dat": b"x" * 100})
@@ -118,6 +121,7 @@ STAGES = {  # each is once in a thread: the system call, and what is before it
 }
 
 
+@pytest.mark.needs("strace")
 def test_a_job_killed_at_every_stage_is_done_by_its_rerun(make: Callable[..., Job]) -> None:
     job = make({DAY + "x": b"x" * 100_000, DAY + "y": NOISE[:100_000]})
     for stage in STAGES:
@@ -133,6 +137,7 @@ def test_a_job_killed_at_every_stage_is_done_by_its_rerun(make: Callable[..., Jo
     assert os.path.samestat(job.upload.stat(), before)  # there already and equal: not uploaded again
 
 
+@pytest.mark.needs("strace")
 def test_a_full_scratch_disk_is_the_nodes_trouble_and_a_job_that_is_stopped_hands_back(make: Callable[..., Job]) -> None:
     job = make({DAY + "x": NOISE})
     done = job.run(prefix=strace("write:error=ENOSPC:when=4"), PYTHONDONTWRITEBYTECODE="1").gave(75)
@@ -145,6 +150,7 @@ def test_a_full_scratch_disk_is_the_nodes_trouble_and_a_job_that_is_stopped_hand
     assert job.left() == []
 
 
+@pytest.mark.needs("strace")
 def test_a_job_that_hangs_is_ended_at_its_time(make: Callable[..., Job]) -> None:
     """A mount that answers no more: the read does not come back, and no signal of ours ends it."""
     job = make({DAY + "x": NOISE}, seconds=1)

@@ -101,6 +101,7 @@ def test_a_members_name_is_the_lfn_without_its_slash(name: bytes) -> None:
     assert member_name("/" + encode(name)) == name
 
 
+@pytest.mark.needs("zip")
 def test_a_member_and_a_place_beyond_4_gib_as_python_and_unzip_read_them(tmp_path: Path) -> None:
     """Zeros: one deflated block of them, again and again; and a gap in the file before the second member."""
     count = (LIMIT >> 20) + 2
