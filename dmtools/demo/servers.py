@@ -1,4 +1,4 @@
-"""The two FTS servers of the demo: started, killed, started again, asked for their own records."""
+"""The servers of the demo, two of FTS and a DAQ: started, killed, started again, asked for their own records."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ class Unready(Exception):
     """A server did not come up; the text says what it said."""
 
 
-class Fts:
-    """`dm-sim fts --name NAME` as a process of its own."""
+class Sim:
+    """`dm-sim ...` as a process of its own; `argv` is what stands behind dm-sim."""
 
-    def __init__(self, name: str, home: Path, env: dict[str, str], *, outlives: bool) -> None:
+    def __init__(self, name: str, argv: tuple[str, ...], home: Path, env: dict[str, str], *, outlives: bool) -> None:
         self.name = name
+        self._argv = argv
         self._outlives = outlives  # else it ends with this process, however that ends
         self.home = home
         self._env = env
@@ -38,7 +39,7 @@ class Fts:
     def start(self, seconds: float = 30) -> None:
         """Returns when it listens. Raises Unready."""
         log = self.home / "log" / f"dm-sim-{self.name}.out"
-        argv = ["dm-sim", "fts", "--name", self.name, "--port", "0"]
+        argv = ["dm-sim", *self._argv, "--port", "0"]
         if not self._outlives and shutil.which("setpriv"):
             argv = ["setpriv", "--pdeathsig", "TERM", *argv]
         with log.open("ab") as out:
@@ -80,11 +81,22 @@ class Fts:
             self._process.wait()
         self._process = None
 
-    def copies(self) -> list[dict[str, Any]]:
-        """The server's own record of each copy that it began."""
+    def record(self, path: str) -> list[dict[str, Any]]:
+        """What the server itself has written down, as /sim/copies."""
         address = self._address()
-        request = urllib.request.Request(f"{address['url']}/sim/copies", headers={"Authorization": f"Bearer {address['token']}"})
+        request = urllib.request.Request(f"{address['url']}{path}", headers={"Authorization": f"Bearer {address['token']}"})
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # 127.0.0.1, whatever the site's proxy
         with opener.open(request, timeout=30) as answer:
             found: list[dict[str, Any]] = json.load(answer)
         return found
+
+
+class Fts(Sim):
+    """`dm-sim fts --name NAME`."""
+
+    def __init__(self, name: str, home: Path, env: dict[str, str], *, outlives: bool) -> None:
+        super().__init__(name, ("fts", "--name", name), home, env, outlives=outlives)
+
+    def copies(self) -> list[dict[str, Any]]:
+        """The server's own record of each copy that it began."""
+        return self.record("/sim/copies")

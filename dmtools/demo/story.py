@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dmtools.demo import books, control, crontab, passes, proof, staged
+from dmtools.demo import books, control, crontab, detector, passes, proof, staged
 from dmtools.demo.display import Display
 from dmtools.demo.passes import Ran, Strike
 from dmtools.demo.proof import Check
@@ -125,6 +125,7 @@ def play(demo: Demo) -> None:
     _rounds(demo)
     _control_room(demo)
     _prove(demo)
+    _detector(demo)
     demo.staying = demo.wishes.keep
 
 
@@ -134,11 +135,13 @@ def _make_home(demo: Demo) -> None:
     if done.returncode:
         raise Impossible(f"{' '.join(argv)} did not work: {done.stderr.strip()}")
     settings = demo.home / "dmtools.toml"
-    before, after = "# migrate.retry_seconds = 60\n", "migrate.retry_seconds = 1\n"
     text = settings.read_text("utf-8")
-    if before not in text:
-        raise Impossible(f"{settings} has no line {before.strip()!r}")
-    settings.write_text(text.replace(before, after), "utf-8")
+    for key in ("migrate", "daq"):
+        before, after = f"# {key}.retry_seconds = 60\n", f"{key}.retry_seconds = 1\n"
+        if before not in text:
+            raise Impossible(f"{settings} has no line {before.strip()!r}")
+        text = text.replace(before, after)
+    settings.write_text(text, "utf-8")
     demo.display.head(f"A migration in {demo.home}")
     demo.display.say("made its HOME: dm-config init; a failed file is tried again after 1 s here, not 60")
 
@@ -281,7 +284,20 @@ def _prove(demo: Demo) -> None:
     demo.checks += proof.directories(demo.home, demo.tree)
     demo.checks += proof.database(demo.home, demo.tree)
     demo.checks += proof.records(demo.tree, demo.destination, copies)
-    for check in demo.checks:
+    _verdicts(demo, demo.checks)
+
+
+def _detector(demo: Demo) -> None:
+    """The second act: DAQ disks go to site and tape while the DAQ writes on."""
+    demo.display.head("A detector: its DAQ fills four disks again and again, and the lines of cron/daq.crontab empty them")
+    checks, ran = detector.play(demo.home, demo.env, demo.display, list(demo.servers.values()), CHECKOUT / "cron/daq.crontab")
+    demo.checks += checks
+    demo.ran += ran
+    _verdicts(demo, checks)
+
+
+def _verdicts(demo: Demo, checks: Sequence[Check]) -> None:
+    for check in checks:
         demo.display.say(f"{'yes' if check.good else 'NO '}  {check.what}", "green" if check.good else "red")
         for text in check.against[:10]:
             demo.display.say(f"       {text}", "red")

@@ -8,11 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
 
-from dmtools.demo import books, proof, staged
+from dmtools.demo import books, detector, proof, staged
 from dmtools.demo.tree import Fact, Tree
 from dmtools.house.leftovers import end_all, marked
 from tests.support import ROOT, command, environment, wait_until
@@ -46,7 +48,8 @@ def test_all_is_accounted_for_and_nothing_is_left(env: dict[str, str], short_tmp
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["good"] is True
-    assert len(told["checks"]) >= 12
+    assert len(told["checks"]) >= 20
+    assert [one for one in told["checks"] if "in a zip on tape, unzipped byte for byte the same" in one["what"]]
     assert "killed with -9" in done.stderr
     assert list((short_tmp / "tmp").iterdir()) == []
 
@@ -159,3 +162,33 @@ def test_what_a_killed_command_was_writing_is_listed_nowhere(tmp_path: Path) -> 
     (place / ".l.txt.123.tmp").write_text(text)
     found = [(b"/a b", "missing: gone"), (b"x y", "invalid: no name")]
     assert books.listed(tmp_path, "Bad", Path("/from")) == found
+
+
+def test_the_proof_of_the_second_act_sees_what_is_wrong(home: Path) -> None:
+    wrote = []
+    for number in range(3):
+        path = home / f"demo/daq/data1/MIG_a/f{number}_261126T101010.dat"
+        data = b"x" * (number + 1)
+        lfn = detector.lfn_of(str(path), home / "demo/daq")
+        assert lfn == f"/2611/261126/MIG_a/f{number}_261126T101010.dat"
+        wrote.append({"path": str(path), "size": len(data), "checksum": f"adler32:{zlib.adler32(data):08x}"})
+        for place in (home / "demo/site" / lfn[1:], home / "demo/tape" / f"{lfn[1:]}.zip"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        (home / "demo/site" / lfn[1:]).write_bytes(data)
+        with zipfile.ZipFile(home / "demo/tape" / f"{lfn[1:]}.zip", "w") as made:
+            made.writestr(lfn[1:], data)
+    copies = [{"destination": f"file://{home}/demo/tape/x.zip", "outcome": "FINISHED"}]
+
+    def bad(number: int = 1) -> list[str]:
+        return [check.what for check in detector._proof(home, wrote, copies * number) if not check.good]
+
+    for disk in (home / "demo/daq").iterdir():
+        (disk / "ReadyForData").touch()
+    assert [what.split()[:2] for what in bad()] == [["the", "tables"]], "they know nothing of it"
+    assert any("went to tape twice" in what for what in bad(2))
+    (home / "demo/site/2611/261126/MIG_a/f0_261126T101010.dat").write_bytes(b"y")
+    assert any("the site has" in what for what in bad())
+    (home / "demo/tape/2611/261126/MIG_a/f1_261126T101010.dat.zip").unlink()
+    assert any("on tape" in what for what in bad())
+    (home / "demo/daq/data2/left").touch()
+    assert any("every disk is empty" in what for what in bad())
