@@ -1,0 +1,90 @@
+"""Every system call of daq-transfer that writes below HOME: killed, or failed, one at a time.
+
+    .venv/bin/python bench/daq_transfer_sweep.py [--workers 2] [--stages copy,free,all] [--faults KILL,ENOSPC,EIO,EDQUOT,EACCES]
+        [--sample N] [--seed N]
+
+A point is a row as of bench/kill_sweep.py; `copies`: files at the site after the plain passes, four. Exits 0 when all is good.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.faults import daq_transfer, sweep  # noqa: E402
+from tests.faults.calls import NO_MORE, Call  # noqa: E402
+from tests.faults.daq_transfer import BY_NAME, DaqDisks  # noqa: E402
+from tests.faults.machine import copy_tree  # noqa: E402
+from tests.faults.sweep import Row  # noqa: E402
+
+FAULTS = ("KILL", "ENOSPC", "EIO", "EDQUOT", "EACCES")
+_machine: DaqDisks
+
+
+def _begin(tree: str, places: Any) -> None:
+    global _machine
+    _machine = DaqDisks(Path(tree))
+    places.put(str(_machine.place))
+    daq_transfer.prepare(_machine)
+
+
+def _work(work: tuple[str, Call, str]) -> Row:
+    stage, call, fault = work
+    return daq_transfer.run(_machine, BY_NAME[stage], call, "signal=KILL" if fault == "KILL" else f"error={fault}")
+
+
+def plan(tree: Path, options: argparse.Namespace) -> list[tuple[str, Call, str]]:
+    """All points, in their order."""
+    machine = DaqDisks(tree)
+    try:
+        daq_transfer.prepare(machine)
+        found = {name: daq_transfer.points(machine, BY_NAME[name]) for name in options.stages}
+    finally:
+        machine.close()
+    made = []
+    for name, calls in found.items():
+        chosen = sweep.sample(calls, options.sample, options.seed) if options.sample else calls
+        made += [(name, call, fault) for fault in options.faults for call in chosen if fault == "KILL" or call.subject != NO_MORE]
+    return made
+
+
+def main() -> int:
+    """Runs the sweep; gives the exit code."""
+    words = lambda text: text.split(",")  # noqa: E731
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--stages", type=words, default=list(BY_NAME))
+    parser.add_argument("--faults", type=words, default=list(FAULTS))
+    parser.add_argument("--sample", type=int, default=0, help="points of each stage and fault; 0: all")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    tree = copy_tree(Path(tempfile.mkdtemp(prefix="dmf-tree-")))
+    begun, bad, done = time.monotonic(), 0, 0
+    places: Any = multiprocessing.Queue()
+    work = plan(tree, options)
+    try:
+        with multiprocessing.Pool(options.workers, _begin, (str(tree), places)) as pool:
+            for row in pool.imap_unordered(_work, work):
+                done += 1
+                if row.wrong:
+                    bad += 1
+                    print("  ".join(sweep.cells(row)), flush=True)
+    finally:
+        while not places.empty():
+            shutil.rmtree(places.get(), ignore_errors=True)
+        shutil.rmtree(tree)
+    print(f"{done} points, {bad} bad, {time.monotonic() - begun:.0f} s")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
