@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sqlite3
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dmtools import names
 from tests.daq.tape_steps import DAY, NASTY, Tape, adler, below, flip, lay, lfn_of, strace, tree
+from tests.migrate.steps import Site
+from tests.real_components import XRootD
+from tests.support import Server
 
 
 @pytest.fixture
@@ -126,3 +132,30 @@ def test_a_restore_killed_at_every_stage_is_finished_by_the_next(tape: Tape, sho
     tape.restore(*files, to=back).ok()
     assert tree(back) == {lfn[1:].encode(): data for lfn, data in files.items()}
     assert [path.name for path in back.iterdir()] == ["2401"]
+
+
+@pytest.mark.needs("xrootd")
+def test_what_is_on_tape_only_is_staged_in_by_fts_once_however_often_it_is_asked(
+    tape: Tape, short_tmp: Path, serve: Callable[..., Server], xrootd_server: Callable[..., XRootD]
+) -> None:
+    """A real XRootD server that says NEARLINE, and an FTS server that takes its time."""
+    lfn, back, server, site = DAY + "a%20b", short_tmp / "back", xrootd_server(), Site(tape.home, serve)
+    zipped = tape.put({lfn: b"x" * 100})
+    far = below(Path(server.data) / "tape", lfn + ".zip")
+    far.parent.mkdir(parents=True)
+    shutil.copyfile(zipped, far)
+    os.setxattr(far, "user.U.user.status", b"NEARLINE")
+    subprocess.run(["chown", "-R", "--reference", server.data, Path(server.data) / "tape"], check=True)
+    site.only()
+    site.settings(f'[daq]\ntape = "{server.url}tape"\n')
+    assert "no FTS server brings it from tape now" in tape.restore(lfn, to=back).gave(75).err
+    site.start("--staging", "3600")
+    told = [tape.restore(lfn, "--wait", 0, to=back).gave(75).err for _ in range(2)]
+    (job,) = {found[1] for text in told if (found := re.search(r"it is asked of the tape \(FTS job (\S+) at fts1\)", text))}
+    assert len(site.ask("/sim/submissions")) == 1
+    assert tree(back) == {}
+    site.ask(f"/jobs/{job}", method="DELETE")  # somebody cancels it: then it is asked anew
+    site.servers["fts1"].stop()
+    site.start("--staging", "0")
+    tape.restore(lfn, "--wait", 60, to=back).ok()
+    assert tree(back) == {names.decode(lfn)[1:]: b"x" * 100}
