@@ -46,7 +46,7 @@ class Naming:
             return "", "a dot-file"
         if self._fits(path) is None:
             return "", "it doesn't fit [daq] pattern"
-        token = name.partition(b".")[0].rpartition(b"_")[2].partition(b"T")[0] if self._dated else b""
+        token = name.rpartition(b"_")[2].partition(b".")[0].partition(b"T")[0] if self._dated else b""
         known = self._filled.get(token)
         if known is None:
             known = self._fill(token)

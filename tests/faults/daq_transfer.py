@@ -42,8 +42,8 @@ class DaqDisks(Machine):
     def init(self, lfns: Sequence[bytes] = ()) -> None:
         """A fresh HOME and its disks."""
         super().init(())
-        for path in (self.home / "migrate/TODO/ListOfLFNs").glob("*.txt"):
-            path.unlink()
+        for master in (self.home / "migrate/TODO/ListOfLFNs").glob("*.txt"):
+            master.unlink()
         settings = self.home / "dmtools.toml"
         settings.write_text("daq.retry_seconds = 1\n" + settings.read_text("utf-8"), "utf-8")
         self.expect(self.run(*TRANSFER), 0)  # makes run/home-id and the rows of the disks
