@@ -163,6 +163,16 @@ def retry(this: Pass, names: Sequence[str]) -> None:
     retrying.retry(this, names)
 
 
+def abandon(this: Pass, server: str, *, yes: bool, force: bool) -> None:
+    """Frees the zips that a dead FTS server holds."""
+    from dmtools.daq.road import road
+    from dmtools.transfers.giving_up import give_up
+
+    done = give_up(this, road(this, Home.of(this)), server, yes=yes, force=force, why="")
+    if not this.dry_run:
+        this.context.say(f"{done} jobs of {server} were closed; their zips go to another server in two minutes")
+
+
 def _counts(this: Pass) -> dict[str, int]:
     """How many zips are in each open state, and 1 for WAITING when files wait to be chosen."""
     states = (WAITING, ZIPPING, ZIPPED, TO_TAPE, ON_TAPE)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select
 
 from dmtools import clock, names
-from dmtools.command import Refused, Unavailable
 from dmtools.control.orders import who
 from dmtools.control.passes import Pass
 from dmtools.ledger import tables
@@ -24,15 +21,11 @@ from dmtools.migrate.triage import spellings
 from dmtools.spool import folders as at
 from dmtools.spool import listfile
 from dmtools.spool.listfile import ListUnreadable
-from dmtools.transfers import abandon, lists, plan, recover, submit, withdraw
+from dmtools.transfers import giving_up, lists, plan, recover, submit, withdraw
 from dmtools.transfers.conclude import finish
 from dmtools.transfers.lists import ListRow
 from dmtools.transfers.servers import ask
-from dmtools.transfers.status import BULK
 from dmtools.transfers.verdict import WITHDRAWN
-
-if TYPE_CHECKING:
-    from dmtools.transfers.fts import FtsServer
 
 T, F = tables.transfer.c, tables.filelist.c
 
@@ -62,7 +55,7 @@ def choose(this: Pass, words: Sequence[str], *, everything: bool, todo: bool, se
     with this.ledger.read() as connection:
         jobs = withdraw.open_jobs(connection, "migrate", home.id, server)
         if server and not jobs:
-            _refuse_unknown(this, connection, server)
+            giving_up.refuse_unknown(this, server)
         if everything or server:
             for job in jobs:
                 found.add(job.id)
@@ -104,15 +97,6 @@ def _choose_file(this: Pass, connection: Connection, home: Home, lfn: str, found
         why = f"it is {rows[0].state}" if rows else "no open job, list or file has this name"
         step = "a file that was never submitted is withdrawn with its list: name the list"
         this.problem("nothing to cancel", lfn, why=why, left="nothing was changed", next=step)
-
-
-def _refuse_unknown(this: Pass, connection: Connection, server: str) -> None:
-    known = [s.name for s in this.settings.fts.servers]
-    if server in known:
-        return
-    near = get_close_matches(server, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
-    raise Refused(f"no open job of this HOME is at a server {server!r}; {hint}")
 
 
 def cancel(this: Pass, found: Chosen, why: str) -> None:
@@ -236,61 +220,6 @@ def _withdraw_files(this: Pass, home: Home, files: Sequence[AnyRow], by: str, wh
                 this.problem("not withdrawn", names.shown(f.name), why="its list changed meanwhile", left="it stays", next=step)
     finally:
         this.leases.release(list(granted))
-
-
-def give_up(this: Pass, server: str, *, yes: bool, force: bool, why: str) -> int:
-    """Frees what a dead server holds, or (`force`) what one that answers has forgotten. Gives how many attempts were closed.
-
-    Raises Refused while the server answers, without `force`; Unavailable when it answers and doesn't say what it has.
-    """
-    home = Home.of(this)
-    with this.ledger.read() as connection:
-        jobs = withdraw.open_jobs(connection, "migrate", home.id, server)
-        if not jobs:
-            _refuse_unknown(this, connection, server)
-            return 0
-    servers = ask(this.settings, [server])
-    if server not in servers.away and (server in servers.up or server in servers.refused) and not force:
-        said = f"{server} answers, so its jobs can be canceled there: migrate-cancel --server {server}"
-        raise Refused(f"{said}; --force gives it up all the same")
-    if server in servers.up:
-        jobs = _unknown_there(this, servers.up[server], jobs)
-    given = abandon.Given(f"{who()} (migrate-cancel)", why or servers.why_not(server), blind=force)
-    if this.dry_run:
-        for ended in abandon.judge(this, jobs, given):
-            abandon.plan(this, ended)
-        return 0
-    if not yes:
-        files = sum(job.files for job in jobs)
-        raise Refused(
-            f"{len(jobs)} jobs with {files} files are open at {server}; each destination is looked at, then they go to another "
-            "server; copies that still run there may collide with theirs. --dry-run shows the plan, --yes does it"
-        )
-    return abandon.abandon(this, home.folders, jobs, STATES, given)
-
-
-def _unknown_there(this: Pass, server: FtsServer, jobs: Sequence[AnyRow]) -> list[AnyRow]:
-    """Of a server that answers only those jobs are given up that it doesn't know: the others may be copying."""
-    from dmtools.transfers.fts import Away, CredentialsRefused
-
-    known: dict[str, str] = {}
-    try:
-        for part in chunks([job.job for job in jobs], BULK):
-            known |= {status.job: status.state for status in server.statuses(part)}
-    except (Away, CredentialsRefused) as problem:
-        step = "without its word nothing is given up"
-        raise Unavailable("server does not say what it knows", server.name, str(problem), step) from None
-    for job in jobs:
-        if known.get(job.job) != "":
-            this.problem(
-                "not given up",
-                f"job {job.job} of {job.name}",
-                why=f"{server.name} answers and has it: {known.get(job.job) or 'it did not say'}",
-                left="it goes on",
-                next=f"to take it back: migrate-cancel {job.job}",
-                failed=False,
-            )
-    return [job for job in jobs if known.get(job.job) == ""]
 
 
 def _tell_away(this: Pass, server: str, why: str, jobs: int) -> None:
