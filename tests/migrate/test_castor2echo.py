@@ -183,6 +183,7 @@ def test_8_fts_says_canceled(scripted: Scripted) -> None:  # noqa: F811
     spelt = [
         path for place in ("dmtools", "bin") for path in (ROOT / place).rglob("*") if path.is_file() and path.suffix != ".pyc"
     ]
+    spelt = [path for path in spelt if path.parent.name != "batch"]  # Slurm does spell it so
     assert not [path for path in spelt if b'"CANCELLED"' in path.read_bytes()]
 
 
