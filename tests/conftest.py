@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ FIXTURE_NEEDS = {
     "slurm": ("slurm", "root"),
     "xrootd_server": ("xrootd",),
 }
+MANY_HANDLES = 300  # of 1024 that most machines allow: databases that a test left open are closed by the collector of cycles
 TEMPLATE_PORTS = 18700  # of a HOME that is only copied; not the default, which dm-config init would leave out
 WITHOUT = pytest.StashKey[tuple[str, ...]]()
 
@@ -114,6 +116,8 @@ def nothing_left_running() -> Iterator[None]:
     yield
     os.environ.pop(TEST_MARK, None)
     left = end_all(TEST_MARK, mark)
+    if len(os.listdir("/proc/self/fd")) > MANY_HANDLES:
+        gc.collect()
     if left:
         pytest.fail("left running (killed now):\n" + "\n".join(left), pytrace=False)
 
