@@ -48,6 +48,7 @@ def test_line_10_any_name_and_checksum_and_unzip_and_python_take_the_zip(make: C
         assert found.testzip() is None
         first, *members = found.infolist()
         assert {raw_name(one): found.read(one) for one in members} == {names.decode(lfn)[1:]: d for lfn, d in files.items()}
+        assert found.getinfo("2401/240102/Größe µ.dat").file_size > 0  # called UTF-8, as it is
         told = json.loads(found.read(first))["files"]
     assert first.filename == "MANIFEST.json"
     wanted = [(lfn, len(data), adler(data), f"{zipfile.crc32(data):08x}") for lfn, data in files.items()]
