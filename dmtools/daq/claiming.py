@@ -21,9 +21,14 @@ def claimed(this: Pass, zips: Sequence[Zip]) -> Iterator[list[Zip]]:
         with this.ledger.read() as connection:
             now = by_ids(connection, [one.id for one in zips if one.resource in set(granted)])
         same = (one for one in zips if one.id in now)
-        yield [now[one.id] for one in same if (now[one.id].state, now[one.id].job_key) == (one.state, one.job_key)]
+        yield [now[one.id] for one in same if _stands(now[one.id], one)]
     finally:
         this.leases.release(granted)
+
+
+def _stands(now: Zip, read: Zip) -> bool:
+    """Is it still in the state, and in the attempt, in which it was read; not in the same one again?"""
+    return (now.state, now.since, now.job_key) == (read.state, read.since, read.job_key)
 
 
 Writes = Callable[[Connection, list[Step]], object]

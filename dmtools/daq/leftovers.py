@@ -106,7 +106,7 @@ def _delete(this: Pass, url: str) -> bool:
 
 def empty(place: Path) -> None:
     """Removes a job's directory: its files, never a tree; with something else in it, it stays."""
-    with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:
+    with contextlib.suppress(OSError), os.scandir(place) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name == JOB):  # job.json goes last: it says whose all is
             if not entry.is_dir(follow_symlinks=False):
                 os.unlink(entry.path)

@@ -45,7 +45,7 @@ class Failure:
 
 
 def read(path: Path, key: str) -> Result | Failure | None:
-    """The result file of a job; None when there is none."""
+    """The result file of a job; None when there is none. Raises OSError when it can't be read now."""
     try:
         found = read_result(path)
     except FileNotFoundError:
@@ -98,8 +98,11 @@ def _settle(this: Pass, home: Home, zips: Sequence[Zip], stands: Mapping[str, St
         files = files_of(connection, zips)
     outcomes: list[tuple[Zip, Failure | Result]] = []
     for one in zips:
-        key = one.key
-        found = read(home.job(key) / RESULT, key) or no_result(stands.get(key))
+        try:
+            found = read(home.job(one.key) / RESULT, one.key) or no_result(stands.get(one.key))
+        except OSError as problem:
+            told.unproved_zip(this, one, f"its result file can't be read now: {problem}")
+            continue
         outcomes.append((one, _fits(found, files[one.id]) if isinstance(found, Result) else found))
     looks = _looks(this.settings, [one for one, found in outcomes if isinstance(found, Result)])
     steps = []

@@ -11,12 +11,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dmtools.batch import Job, room_for
+from dmtools.daq import results
 from dmtools.settings import load
 from tests.daq.archive_steps import DAY, Archive
 from tests.support import ROOT, Server, environment, wait_until
 from tests.transfers.test_credentials import Proxy
+
+WORDS = st.sampled_from(("key", "state", "zip", "files", "size", "checksum", "lfn", "crc32", "wide", "schema", "dm-key", "done"))
+JSON = st.one_of(st.none(), st.booleans(), st.integers(-1, 2), WORDS)
 
 
 @pytest.fixture
@@ -352,3 +358,36 @@ def test_passes_at_once_share_the_work(site: Archive) -> None:
     assert len(site.zips()) == 12
     assert site.sql("SELECT COUNT(DISTINCT place_key), COUNT(*) FROM transfer") == [(12, 12)]
     assert site.sql("SELECT COUNT(*) FROM journal WHERE kind = 'daq-zip' AND to_state = 'ToTape'") == [(12,)]
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.recursive(JSON, lambda inner: st.dictionaries(WORDS, inner)).map(lambda v: json.dumps(v).encode()),
+    )
+)
+def test_no_result_file_is_taken_for_done_unless_it_says_so(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "job.result.json"
+    path.write_bytes(data)
+    found = results.read(path, "dm-key")
+    if not isinstance(found, results.Failure):
+        assert found is not None
+        assert (found.key, found.state, found.zip is not None) == ("dm-key", "done", True)
+
+
+def test_a_result_that_can_not_be_read_now_stops_nobody_else(site: Archive) -> None:
+    good, other = site.at_site(f"{DAY}a_20250131T010101.dat", f"{DAY}b_20250131T010101.dat")
+    site.archive()
+    site.jobs_over()
+    result = site.home / "daq/jobs" / site.zip_row(other)["job_key"] / "job.result.json"
+    kept = result.read_bytes()
+    result.unlink()
+    result.mkdir()
+    wait_until(lambda: site.archive() and "ToTape" in site.files(), 20, "the good one is booked")
+    assert site.zip_row(good)["state"] == "ToTape"
+    assert site.files() == {"ToTape": 1, "Zipping": 1}
+    assert site.zip_row(other)["failures"] == 0
+    result.rmdir()
+    result.write_bytes(kept)
+    site.archive()
+    assert site.files() == {"ToTape": 2}
