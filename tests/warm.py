@@ -154,6 +154,7 @@ class Zygote:
         self.process = subprocess.Popen(
             [sys.executable, __file__, str(theirs.fileno()), "-" * ROOM],
             env={**self.env, "DM_TEST_ROOM": "-" * ROOM},
+            cwd="/",
             pass_fds=[theirs.fileno()],
             stdin=pipe,
             stdout=pipe,
