@@ -210,18 +210,20 @@ def _book_bad(this: Pass, one: Zip, files: Sequence[AnyRow], problem: StorageErr
         return
     for row in files:
         this.moved(row.state, states.BAD)
-        left, step = _other_copy(this, row)
+        left, step = _other_copy(this, one, row)
         this.problem("bad on tape", names.shown(row.lfn), why=problem.reason, left=left, next=step)
 
 
-def _other_copy(this: Pass, row: AnyRow) -> tuple[str, str]:
+def _other_copy(this: Pass, one: Zip, row: AnyRow) -> tuple[str, str]:
     """(what is left of the file, what to do): is the site's copy there, and is it the original?"""
     url = this.settings.daq.site + row.lfn
     store = client_for(url, this.settings)
     look = store.look_many([url], checksum=True, deadline=LOOK_SECONDS)[0] if store is not None else None
     shown = names.shown(url)
     if look == Present(row.size, row.checksum):
-        return f"its copy at the site is there and equal: {shown}", f"daq-archive --retry {names.shown(row.lfn)} zips it again"
+        bad = names.shown(zips.tape_url(this.settings, one.name))  # nothing on tape is ever replaced by itself
+        step = f"remove {bad} from the tape, then daq-archive --retry {names.shown(row.lfn)} zips it again"
+        return f"its copy at the site is there and equal: {shown}", step
     if isinstance(look, Absent):
         return f"there is no copy of it at the site ({shown})", "ask the tape's operators for another copy; keep all that is left"
     return f"its copy at the site could not be proved ({shown})", "look at that copy, then ask the tape's operators"

@@ -54,11 +54,13 @@ def test_a_flipped_bit_on_tape_is_bad_and_the_copy_that_is_left_is_named(tape: T
     set_daq(tape, "audit_percent = 100")
     good, bad = DAY + "good", DAY + "bad"
     tape.put({good: b"g" * 5000})
-    flip(tape.put({bad: b"b" * 5000, DAY + "its brother".replace(" ", "%20"): b"c" * 99}), 300)
+    zipped = tape.put({bad: b"b" * 5000, DAY + "its%20brother": b"c" * 99})
+    flip(zipped, 300)
     done = audit(tape).gave(1)
     site = below(tape.home / "demo/site", bad)
     assert f"bad on tape: {bad}" in done.err
-    assert f"its copy at the site is there and equal: file://{site}; daq-archive --retry {bad} zips it again" in done.err
+    step = f"remove file://{zipped} from the tape, then daq-archive --retry {bad} zips it again"
+    assert f"its copy at the site is there and equal: file://{site}; {step}" in done.err
     assert tape.states() == {good: "Freed", bad: "Bad", DAY + "its%20brother": "Bad"}
     rows = tape.sql("SELECT state, error_class, reason FROM daq_zip WHERE state = 'Bad'")
     assert [row[:2] for row in rows] == [("Bad", "checksum")]
