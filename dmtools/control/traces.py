@@ -35,6 +35,8 @@ class Words:
     poller: str
     requeue: str
     advice: Callable[[str], str]
+    cancel: str = ""  # takes a job back; its id follows
+    abandon: str = ""  # frees what a dead server holds; its name follows
     no_room: Callable[[Question, Row[Any]], str] = lambda _question, _list: ""  # why a list that is due may not go yet
 
 
@@ -167,13 +169,14 @@ def going(q: Question, words: Words, job: Row[Any] | None) -> Hindrance:
         step = f"nothing: {poller} asks {job.server} at its next pass"
         if (hours := (q.at - job.since).total_seconds() / 3600) > q.settings.train_ok.stuck_hours:
             said.insert(0, f"it has not moved for {clock.age(hours * 3600)}")
-            step = f"ask the operators of {job.server} about that job; {words.pipeline}-cancel {job.job} takes it back"
+            step = f"ask the operators of {job.server} about that job"
+            step += f"; {words.cancel} {job.job} takes it back" if words.cancel else ""
             see = troubles.STUCK
     found = kept(q, words, words.poller, said, step, {job.server}, job.list_id, see)
     if job.state == "intent" and found.see == see:  # perhaps it was the submitter that could not send it
         found = kept(q, words, words.submitter, said, step, {job.server}, job.list_id, see)
     if found.see == troubles.SERVER_AWAY:
-        step = f"bring {job.server} back, or, when it never comes back: {words.pipeline}-cancel --abandon {job.server}"
+        step = f"bring {job.server} back, or, when it never comes back: {words.abandon} {job.server}"
         found = replace(found, step=step)
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
 from dmtools import clock, names
 from dmtools.control.passes import Pass
@@ -20,7 +20,7 @@ from dmtools.daq.results import Failure, again
 from dmtools.daq.road import BAD as COPY_BAD
 from dmtools.daq.road import MISSING, OKAY
 from dmtools.daq.states import BAD, FREED, ON_TAPE, STATES, TO_TAPE, ZIPPED
-from dmtools.daq.zips import Step, Zip, files_of, in_state, tape_url
+from dmtools.daq.zips import Step, Z, Zip, files_of, in_state, tape_url
 from dmtools.ledger import journal, tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.journal import Move, advance
@@ -165,7 +165,10 @@ def free(this: Pass, connection: Connection, zips: Sequence[Zip]) -> int:
 
 
 def _tell_unproved(this: Pass, one: Zip, said: Residency) -> None:
-    """At once in the log; told when it lasts longer than the tape may take."""
+    """At once in the log and in its row, for dm-trace; told when it lasts longer than the tape may take."""
+    if one.reason != said.why:
+        put = update(tables.daq_zip).where(Z.id == one.id, Z.state == TO_TAPE).values(reason=said.why[:500])
+        this.ledger.transact(lambda c: c.execute(put))
     age = (clock.now() - one.since).total_seconds()
     if age <= this.settings.daq.archive_timeout:
         this.log(f"{one.shown} is not proved on tape yet: {said.why}")

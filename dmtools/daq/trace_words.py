@@ -28,7 +28,9 @@ def advice(error_class: str) -> str:
     return CLASSES[error_class if error_class in CLASSES else "other"].advice
 
 
-WORDS = traces.Words("daq", "TODO", "DOING", "Okay", "archive", "archive", "daq-archive", advice)
+WORDS = traces.Words(
+    *("daq", "TODO", "DOING", "Okay", "archive", "archive", "daq-archive"), advice=advice, abandon="daq-archive --abandon"
+)
 
 
 def waits(q: Question, component: str, said: list[str], step: str = "", *, resource: str = "", see: str = "") -> Hindrance:

@@ -40,7 +40,13 @@ def no_room(q: Question, listed: Row[Any]) -> str:
     return why_not(q, listed.name)
 
 
-WORDS = traces.Words("migrate", TODO, DOING, OKAY, "consumer", "monitor", "migrate-triage", advice, no_room)
+WORDS = traces.Words(
+    *("migrate", TODO, DOING, OKAY, "consumer", "monitor", "migrate-triage"),
+    advice=advice,
+    cancel="migrate-cancel",
+    abandon="migrate-cancel --abandon",
+    no_room=no_room,
+)
 
 
 def trace(q: Question) -> Iterator[Trace]:

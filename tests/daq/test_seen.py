@@ -133,6 +133,25 @@ def test_a_held_job_a_lost_job_and_a_tape_that_proves_nothing_are_told_with_thei
     assert "no such job" in site.trace(site.lfn(TWO))["why"]
 
 
+def test_a_tape_that_says_online_only_is_quoted_by_dm_trace(site: Disks) -> None:
+    site.only()
+    site.settings("[daq]\narchive_timeout = 30\n")
+    site.start()
+    (lfn,) = site.at_site("/2611/261126/MIG_A/x_20261126T101010.dat")
+    site.zipped()
+    site.over()
+    os.setxattr(site.on_tape(lfn), "user.status", b"ONLINE")
+    site.archive()
+    found = site.trace(lfn)
+    assert found["state"] == "ToTape"
+    assert "the tape has not proved that it has it; the tape says ONLINE" in found["why"]
+    late = site.run("dm-trace", f"{lfn}.zip", "--json", env={"DMTOOLS_CLOCK_OFFSET": "60"}).ok().json
+    assert "ask those who run the tape" in late["next"]
+    os.setxattr(site.on_tape(lfn), "user.status", b"NEARLINE")
+    site.archive()
+    assert (site.trace(lfn)["state"], site.trace(lfn)["reason"]) == ("OnTape", None)
+
+
 def test_one_free_disk_left_warns_and_none_is_critical_naming_what_waits_for_tape(site: Disks) -> None:
     site.write(1, ONE)
     site.write(2, NOTES)
