@@ -13,12 +13,13 @@ from sqlalchemy import Connection, select
 from dmtools import names
 from dmtools.daq.lfn import Naming, half
 from dmtools.daq.states import FOUND, SKIPPED, STATES
-from dmtools.daq.walking import Files
+from dmtools.daq.walking import Files, kind
 from dmtools.ledger import journal, tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.types import AnyRow
 
 F = tables.daq_file.c
+TOGETHER = 100  # rows a statement
 OF_SKIPPED = "invalid"  # the error class of what can't be taken
 _PLAIN = re.compile(rb"[A-Za-z0-9_.+=,@:~()-]*").fullmatch  # names that are spelt as they are
 
@@ -81,23 +82,26 @@ def _beginning(template: str, directory: str) -> tuple[str, bytes]:
     return begin, half(begin[:-1].encode("ascii"))
 
 
-def kind(mode: int) -> str:
-    """Why what is no regular file can't be taken."""
-    return "a symbolic link" if stat.S_ISLNK(mode) else "no regular file"
-
-
 def add(connection: Connection, disk: int, scan: int, rows: Sequence[Row], at: datetime) -> None:
     """Inserts rows and counts them. Raises IntegrityError; then none of them is in."""
     for state, cls in ((FOUND, None), (SKIPPED, OF_SKIPPED)):
         these = [row for row in rows if (row[7] is None) == (state == FOUND)]
         if these:
-            constants = {"disk_id": disk, "scan": scan, "failures": 0, "state": state, "error_class": cls}
+            constants: dict[str, object] = {"disk_id": disk, "scan": scan, "failures": 0, "state": state, "error_class": cls}
             constants["since"] = at.strftime("%Y-%m-%d %H:%M:%S.%f")
-            mark = "?" if connection.dialect.name == "sqlite" else "%s"
-            values = ", ".join([*map(_literal, constants.values()), *(mark for _ in Row._fields)])
-            columns = ", ".join([*constants, *Row._fields])
-            connection.exec_driver_sql(f"INSERT INTO daq_file ({columns}) VALUES ({values})", these)  # noqa: S608 - our own words
+            _insert(connection, constants, these)
             journal.count_new(connection, STATES.pipeline, state, len(these), sum(row[4] for row in these), at)
+
+
+def _insert(connection: Connection, constants: dict[str, object], rows: Sequence[Row]) -> None:
+    """By the driver's own words: a hundred rows a statement cost a fifth less than one by one."""
+    columns = ", ".join([*constants, *Row._fields])
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    one = "(" + ", ".join([*map(_literal, constants.values()), *(mark for _ in Row._fields)]) + ")"
+    for part in chunks(rows, TOGETHER):
+        values = tuple(value for row in part for value in row)
+        statement = f"INSERT INTO daq_file ({columns}) VALUES {', '.join([one] * len(part))}"  # noqa: S608 - our own words
+        connection.exec_driver_sql(statement, values)
 
 
 def _literal(value: object) -> str:

@@ -84,11 +84,11 @@ class Scan:
         self.begun = clock.now()
         self.number = disk.scan + 1
         self.again: list[str] = []  # states from which files of a batch went back to Found
-        self.maker = Maker(disk.id, Naming(this.settings.daq))
+        maker = Maker(disk.id, Naming(this.settings.daq))
         self.found = Scanned()
         since = disk.scanned if not whole and disk.scanned and disk.flagged and disk.scanned >= disk.flagged else None
         since_ns = int((since - MARGIN).timestamp() * 1e9) if since else 0
-        self.walk = Walk(disk.path, this.settings.daq.disk_seconds, since_ns)
+        self.walk = Walk(disk.path, this.settings.daq.disk_seconds, maker.rows, since_ns)
 
     def run(self) -> Scanned:
         """Walks, records in batches, writes down that the whole disk was read. Raises StorageError."""
@@ -96,9 +96,8 @@ class Scan:
             on_disk = select(F.id).where(F.disk_id == self.disk.id, F.state.in_(ON_DISK), F.freed.is_(None)).limit(1)
             fresh = connection.execute(on_disk).first() is None
         waiting: list[Row] = []
-        for batch in self.walk.files():
-            for files in batch:
-                waiting += self.maker.rows(files)  # type: ignore[arg-type]
+        for made in self.walk.rows():
+            waiting += made  # type: ignore[arg-type]
             if len(waiting) >= BATCH:
                 self._record(waiting, fresh)
                 waiting = []
