@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,6 +66,11 @@ StorageUser=slurm
 StoragePass=pw
 StorageLoc=slurm_acct
 """
+
+
+def _said(argv: Sequence[str], env: dict[str, str]) -> str:
+    plain = {name: value for name, value in environment(extra=env).items() if not name.startswith("SQUEUE_")}
+    return subprocess.run(argv, env=plain, capture_output=True, text=True, check=True, timeout=90).stdout
 
 
 @dataclass
@@ -140,7 +145,7 @@ class Slurm:
 
     def ask(self, *argv: str) -> str:
         """What a command of Slurm says; it must succeed."""
-        return subprocess.run(argv, env=environment(extra=self.environment), capture_output=True, text=True, check=True).stdout
+        return _said(argv, self.environment)
 
     def _start(self, name: str, argv: list[str]) -> None:
         if name not in self.daemons:
@@ -307,7 +312,7 @@ class HTCondor:
 
     def ask(self, *argv: str) -> str:
         """What a command of HTCondor says; it must succeed."""
-        return subprocess.run(argv, env=environment(extra=self.environment), capture_output=True, text=True, check=True).stdout
+        return _said(argv, self.environment)
 
     def _master(self) -> int:
         assert self.process is not None

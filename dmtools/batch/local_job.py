@@ -48,7 +48,6 @@ def main(directory: Path, handle: int, cores: int) -> None:
     if os.fork():
         os.close(begun)
         os._exit(0 if os.read(ready, 1) else 1)
-    os.setsid()
     started = {"pid": os.getpid(), "host": os.uname().nodename, "boot": boot_id(), "clock": clock(), "seconds": job["seconds"]}
     write(directory / "started.json", started)
     nothing = os.open(os.devnull, os.O_RDWR)

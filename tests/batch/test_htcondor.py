@@ -158,7 +158,7 @@ def test_a_running_job_is_cancelled_a_late_one_is_ended_and_open_ones_are_not_fo
     room.submit([runs, late])
     wait_until((runs.directory / "ran").exists, 30, "it runs")
     room.forget(["runs"])
-    assert room.statuses(["runs"])["runs"].how == "running"
+    assert (room.statuses(["runs"])["runs"].how, (room.place / "runs/job.sh").exists()) == ("running", True)
     room.cancel(["runs", "never"])
     found = ended(room, "runs", "late")
     assert found["runs"].reason.startswith("removed: via condor_rm")

@@ -100,7 +100,8 @@ def test_jobs_outlive_the_pass_that_is_killed(room: LocalRoom, job: Callable[...
     assert code == -signal.SIGKILL
     pid = pid_of(long)
     assert room.statuses(["long"])["long"].how == "running"
-    assert os.getsid(pid) != os.getsid(0)
+    assert is_alive(beside(room, "long"))
+    assert len({os.getsid(pid), os.getsid(beside(room, "long")), os.getsid(0)}) == 3
     room.cancel(["long"])
     assert room.statuses(["long"])["long"] == Status("long", "failed", reason="cancelled (killed by SIGTERM)")
 
