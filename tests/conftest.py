@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dmtools.house import components
 from dmtools.house.leftovers import end_all
@@ -37,6 +38,9 @@ FIXTURE_NEEDS = {
 MANY_HANDLES = 300  # of 1024 that most machines allow: databases that a test left open are closed by the collector of cycles
 TEMPLATE_PORTS = 18700  # of a HOME that is only copied; not the default, which dm-config init would leave out
 WITHOUT = pytest.StashKey[tuple[str, ...]]()
+# A busy machine is no reason to fail.
+settings.register_profile("dmtools", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("dmtools")
 
 
 # ---- which tests run -------------------------------------------------------------------------------------------------
@@ -160,9 +164,9 @@ def home(home_template: Path, short_tmp: Path) -> Path:
     """A fresh HOME as dm-config init makes it, on the embedded defaults; its ports lie apart from other tests'."""
     place = short_tmp / "home"
     shutil.copytree(home_template, place)
-    settings = place / "dmtools.toml"
-    text = settings.read_text().replace(str(home_template), str(place))
-    settings.write_text(text.replace(f"port_base = {TEMPLATE_PORTS}\n", f"port_base = {port_base()}\n"))
+    file = place / "dmtools.toml"
+    text = file.read_text().replace(str(home_template), str(place))
+    file.write_text(text.replace(f"port_base = {TEMPLATE_PORTS}\n", f"port_base = {port_base()}\n"))
     with closing(sqlite3.connect(place / "dmtools.db", isolation_level=None)) as raw:
         new = (str(uuid.uuid4()), f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}")
         raw.execute("UPDATE installation SET uuid = ?, created = ?", new)

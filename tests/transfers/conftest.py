@@ -11,15 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from tests.faults.warm import Warm
 from tests.migrate.steps import Site
 from tests.support import ROOT, Result, Server, environment, port_base, run
 from tests.transfers.fake_fts import FakeFts, Job, fake_fts
-
-settings.register_profile("dmtools", deadline=None)  # a busy machine is no reason to fail
-settings.load_profile("dmtools")
 
 
 @dataclass
