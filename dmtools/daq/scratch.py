@@ -37,7 +37,8 @@ def _make(directory: Path) -> int:
             directory.mkdir(0o700)
         with contextlib.suppress(FileNotFoundError):
             handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):  # a file system without locks: then no sweep takes it for left
+                fcntl.flock(handle, fcntl.LOCK_EX)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(handle), os.lstat(directory)):
                     return handle

@@ -81,6 +81,7 @@ def _key(path: Path) -> str:
 
 def _leave(target: Path, result: Result, code: int) -> NoReturn:
     """Writes the result, tells a failure, ends at once: threads that hang don't hold us."""
+    _deafen()
     if result.state == "failed":
         _say(f"{result.error_class}: {result.reason}")
     try:
@@ -97,9 +98,15 @@ def _say(text: str) -> None:
 
 def _listen() -> None:
     def stop(number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _deafen()
         raise Stopped(number)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+
+
+def _deafen() -> None:
+    """What is left to do is short."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
