@@ -76,6 +76,8 @@ def main() -> int:
         with multiprocessing.Pool(options.workers, _begin, (str(tree), places)) as pool:
             for row in pool.imap_unordered(_work, work):
                 done += 1
+                if done % 25 == 0:
+                    print(f"{done} of {len(work)} points, {bad} bad", file=sys.stderr, flush=True)
                 if row.wrong:
                     bad += 1
                     print("  ".join(sweep.cells(row)), flush=True)
