@@ -17,6 +17,9 @@ from dmtools.daq import jobfile, zipping
 from dmtools.daq.jobfile import Job, JobRefused, Result
 from dmtools.daq.scratch import directory_of
 
+M_MMAP_THRESHOLD = -3
+LARGE = 1 << 17  # bytes
+
 
 class Stopped(BaseException):
     """SIGINT or SIGTERM came."""
@@ -29,6 +32,7 @@ class Stopped(BaseException):
 def run(path: Path) -> NoReturn:
     """Does the job of the file and ends the process."""
     target = jobfile.result_path(path)
+    _keep_memory_flat()
     _listen()
     try:
         target.unlink(missing_ok=True)  # of an earlier run: it must not be taken for this one's
@@ -94,6 +98,15 @@ def _leave(target: Path, result: Result, code: int) -> NoReturn:
 
 def _say(text: str) -> None:
     print(f"daq-zip: {one_line(text)}", file=sys.stderr, flush=True)
+
+
+def _keep_memory_flat() -> None:
+    """Blocks of many threads leave holes in the heap, which grows by them: what is large is given back at once instead."""
+    import ctypes
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's; another C library does as it likes
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 def _listen() -> None:
