@@ -15,7 +15,8 @@ from dmtools.daq import standing
 from dmtools.daq import states as s
 from dmtools.daq.disks import Look
 from dmtools.daq.home import Home
-from dmtools.daq.lfn import place_key
+from dmtools.daq.lfn import Naming
+from dmtools.daq.rows import Maker, Row
 from dmtools.daq.walking import Walk
 from dmtools.daq.zips import FILES
 from dmtools.ledger import tables
@@ -190,13 +191,11 @@ def _disks(this: Pass) -> Iterator[Finding]:
 
 def _disk(this: Pass, disk: int, path: str, shown: str, look: Look) -> Iterator[Finding]:
     """Rows without a file, files without a row, what killed deletes left."""
-    walk = Walk(names.decode(path), this.settings.daq.disk_seconds)
+    walk = Walk(names.decode(path), this.settings.daq.disk_seconds, Maker(disk, Naming(this.settings.daq)).rows)
     there: set[bytes] = set()
     try:
-        for batch in walk.files():
-            for directory, files in batch:
-                before = f"{names.encode(directory)}/" if directory else ""
-                there.update(place_key(disk, before + names.encode(file[0])) for file in files)
+        for batch in walk.rows():
+            there.update(Row(*row).place_key for row in batch)
     except StorageError as problem:
         yield note("disk-away", shown, problem.reason, "mount it, then look again")
         return
