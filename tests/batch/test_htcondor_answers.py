@@ -31,6 +31,7 @@ def row(how: int, **more: object) -> dict[str, Any]:
         (row(4, ExitBySignal=False, ExitCode=0), Status("k", "done", "7.0", 0)),
         (row(4, ExitBySignal=False, ExitCode=3), Status("k", "failed", "7.0", 3, "exit code 3")),
         (row(4, ExitBySignal=True, ExitSignal=9), Status("k", "failed", "7.0", reason="killed by SIGKILL")),
+        (row(4, ExitCode=False), Status("k", "unknown", "7.0", reason="HTCondor says JobStatus 4, ExitCode False")),
         (row(5, HoldReason="no disk"), Status("k", "held", "7.0", reason="no disk")),
         (row(5), Status("k", "held", "7.0", reason="HTCondor gives no reason")),
         (row(5, HoldReason="Spooling input data files", HoldReasonCode=16), Status("k", "queued", "7.0")),
