@@ -6,11 +6,13 @@ AtSite. What a kill leaves in Copied is asked for first by the next pass.
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
+from itertools import accumulate
 
 from dmtools import clock
 from dmtools.control.passes import Pass
@@ -26,9 +28,9 @@ from dmtools.storage import grouped
 from dmtools.storage.answers import StorageError, Store
 from dmtools.storage.deadline import Pulse
 
-BATCH = 2048  # files claimed at once
-IN_FLIGHT = 256  # begun and not yet ended; each holds two open files at most
-GROUP, GROUP_BYTES, GROUP_SECONDS = 192, 1 << 30, 2.0
+BATCH, BATCH_BYTES = 8192, 16 << 30  # claimed at once: no more of large files than others can wait for
+HANDLES = 4096  # open files that we want to have; a copied file keeps its handle until its group is settled
+GROUP_BYTES, GROUP_SECONDS = 1 << 30, 2.0
 COPIES = ("staged", "sent", "there")
 HANGS = 20  # so many times [daq] disk_seconds without a sign of life, though its disk answers
 
@@ -71,8 +73,25 @@ class Sending:
                     batch = files.read(connection, files.due(disk.id, last, BATCH, now))
                 if not batch:
                     break
+                batch = _bounded(batch)
                 last = batch[-1].id
                 yield batch
+
+
+def _bounded(batch: list[File]) -> list[File]:
+    """The first of these, at least one, that are not too large together."""
+    sizes = accumulate(file.size for file in batch)
+    number = next((number for number, size in enumerate(sizes, 1) if size >= BATCH_BYTES), len(batch))
+    return batch[:number]
+
+
+def _handles() -> int:
+    """How many files may be open, after asking for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = HANDLES if hard == resource.RLIM_INFINITY else min(HANDLES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 class Batch:
@@ -83,7 +102,8 @@ class Batch:
         self.files = {file.id: file for file in ours}
         self.firsts = self._firsts()
         self.group: list[Outcome] = []
-        self.since = 0.0
+        self.size, self.since = 0, 0.0  # bytes of the group, and when its first file ended
+        self.most = _handles() // 4  # begun and not yet ended; and the same number in a group
 
     def run(self) -> None:
         """Until all are settled, or nothing more can be copied and what was begun is settled."""
@@ -91,7 +111,7 @@ class Batch:
         goes, crew = True, self.crew
         try:
             while (waiting and goes) or crew.open or self.group:
-                while waiting and goes and crew.open < IN_FLIGHT:
+                while waiting and goes and crew.open < self.most:
                     self._begin(waiting.pop())
                 self._take(crew.ended(0.5) if crew.open else None)
                 if self._is_full() or not crew.open:
@@ -143,6 +163,7 @@ class Batch:
             self._trouble(result)
         elif result.how != "left":
             self.group.append(result)
+            self.size += result.file.size
 
     def _trouble(self, one: Outcome) -> None:
         """Nothing of this disk, or nothing at all, can be copied now; no attempt is counted."""
@@ -153,9 +174,8 @@ class Batch:
             self._site(one.problem)
 
     def _is_full(self) -> bool:
-        size = sum(one.file.size for one in self.group)
         late = bool(self.since) and time.monotonic() - self.since > GROUP_SECONDS
-        return len(self.group) >= GROUP or size >= GROUP_BYTES or late
+        return len(self.group) >= self.most or self.size >= GROUP_BYTES or late
 
     def _look_for_the_silent(self) -> None:
         seconds = self.this.settings.daq.disk_seconds
@@ -174,7 +194,7 @@ class Batch:
     # ---- a group
 
     def _settle(self) -> None:
-        group, self.group, self.since = self.group, [], 0.0
+        group, self.group, self.size, self.since = self.group, [], 0, 0.0
         try:
             copied = [one for one in group if one.how in COPIES]
             self._keep(copied)
@@ -248,7 +268,7 @@ def left_in_copied(this: Pass, disks: Sequence[Disk], store: Store) -> StorageEr
     for disk in disks:
         with this.ledger.read() as connection:
             found = files.read(connection, files.on_disk(disk.id, (COPIED,)))
-        for first in range(0, len(found), BATCH):
+        for first in range(0, len(found), BATCH):  # few: what was under way
             if not this.goes(new=False):
                 return None
             with files.claimed(this, found[first : first + BATCH]) as ours:

@@ -26,6 +26,7 @@ MISSING = "missing"
 def forget_taken(this: Pass, disk: Disk) -> None:
     """Skipped and Bad files that are not on the disk any more, and of which nothing is at the site or on tape."""
     never_copied = (F.checksum.is_(None), F.zip_id.is_(None), or_(F.error_class.is_(None), F.error_class != MISSING))
+    never_copied += (or_(F.state == BAD, F.twin_id.is_(None)),)  # a twin of equal bytes is removed, and booked, by `freeing`
     with this.ledger.read() as connection:
         found = files.read(connection, files.on_disk(disk.id, (SKIPPED, BAD)).where(*never_copied).limit(MOST))
     if not found:
