@@ -20,6 +20,7 @@ from dmtools.daq.files import COLUMNS, F, File
 from dmtools.daq.scan import tell_stop
 from dmtools.daq.states import AT_SITE, BAD, FOUND, FREED, ON_TAPE, SKIPPED, STATES, TO_TAPE, ZIPPED, ZIPPING
 from dmtools.ledger import journal, tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.journal import Move
 from dmtools.storage.answers import Absent, Look, Mark, Present, StorageError, Store, Unknown
 from dmtools.storage.deadline import Hung, guarded
@@ -73,7 +74,9 @@ def _free(this: Pass, disk: Disk, ours: Sequence[File], store: Store) -> bool:
     mine = _intend(this, proved)
     marked = [(names.file_url(disk.place(file.path)), Mark(file.inode, file.size, file.mtime_ns)) for file in mine]
     try:
-        ends = guarded(lambda pulse: LocalStore().delete_many(marked, pulse), deadline=86400.0, stall=seconds)
+        ends: list[StorageError | None] = guarded(
+            lambda pulse: LocalStore().delete_many(marked, pulse), deadline=86400.0, stall=seconds
+        )
         if not disk.is_there(seconds):  # what was absent may only have been away
             raise StorageError("unreachable", "it went away while its files were removed")
     except Hung:
@@ -124,7 +127,8 @@ def _not_proved(this: Pass, file: File, look: Look) -> None:
     left, advice = "its source stays on its disk", "the next pass asks again"
     known_lost = not isinstance(look, Unknown)
     if known_lost and file.state == AT_SITE and file.zip_id is None:
-        values = (("checksum", None), ("reason", why)) if isinstance(look, Absent) else (("reason", why),)
+        values: tuple[tuple[str, Any], ...] = (("reason", why),)
+        values += (("checksum", None),) if isinstance(look, Absent) else ()
         files.advance(this, [Move(file.id, AT_SITE, FOUND, why, file.size, values=values)], [file])
         advice = "it is copied again"
     elif known_lost and file.state in (AT_SITE, ON_TAPE):
@@ -163,7 +167,7 @@ def _book(this: Pass, gone: Sequence[File]) -> None:
 
     def book(connection: Connection) -> None:
         left: dict[str, Any] = {"freed": at, "place_key": None}
-        for part in files.chunks(on):
+        for part in chunks(on):
             before: ColumnElement[bool] = F.state.in_(BEFORE_TAPE)
             connection.execute(tables.daq_file.update().where(F.id.in_(part), before).values(left))
         came = [file for file in files.by_ids(connection, on).values() if file.state == ON_TAPE]  # to tape meanwhile

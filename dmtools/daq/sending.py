@@ -228,9 +228,9 @@ class Batch:
         now = {n: replace(self.files[n], state=COPIED, checksum=sums[n]) for n in booked}
         copied = self._named([one for one in copied if one.file.id in booked], now)
         trusted = {one.file.id for one in copied if one.how in ("staged", "there")}  # read back already
-        problem = prove(self.this, self.sending.store, [now[one.file.id] for one in copied], trusted, wrote=True)
-        if problem is not None:
-            self._site(problem)
+        trouble = prove(self.this, self.sending.store, [now[one.file.id] for one in copied], trusted, wrote=True)
+        if trouble is not None:
+            self._site(trouble)
 
     def _named(self, copied: list[Outcome], now: dict[int, File]) -> list[Outcome]:
         staged = [one for one in copied if one.staged]
@@ -239,13 +239,13 @@ class Batch:
         except StorageError as problem:  # the names may not be durable: the next pass asks the storage
             self._site(problem)
             return [one for one in copied if not one.staged]
-        for place, problem in errors.items():
+        for place, error in errors.items():
             file = now[staged[place].file.id]
-            if problem.cls == "occupied":  # another program was quicker: the next attempt compares
+            if error.cls == "occupied":  # another program was quicker: the next attempt compares
                 files.again(self.this, [file], "something stands at its destination: it is compared")
             else:
-                self._site(problem)
-                files.again(self.this, [file], problem.reason)
+                self._site(error)
+                files.again(self.this, [file], error.reason)
         lost = {id(staged[place]) for place in errors}
         return [one for one in copied if id(one) not in lost]
 

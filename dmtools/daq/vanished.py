@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, or_, select
+from sqlalchemy import Connection, and_, delete, or_, select
 
 from dmtools import clock, names
 from dmtools.command import Refused
@@ -16,6 +16,7 @@ from dmtools.daq.files import COLUMNS, F, File
 from dmtools.daq.lfn import lfn_key
 from dmtools.daq.states import BAD, SKIPPED, STATES
 from dmtools.ledger import journal, tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.journal import Move
 from dmtools.storage.deadline import Hung, guarded
 
@@ -25,10 +26,14 @@ MISSING = "missing"
 
 def forget_taken(this: Pass, disk: Disk) -> None:
     """Skipped and Bad files that are not on the disk any more, and of which nothing is at the site or on tape."""
-    never_copied = (F.checksum.is_(None), F.zip_id.is_(None), or_(F.error_class.is_(None), F.error_class != MISSING))
-    never_copied += (or_(F.state == BAD, F.twin_id.is_(None)),)  # a twin of equal bytes is removed, and booked, by `freeing`
+    never_copied = and_(
+        F.checksum.is_(None),
+        F.zip_id.is_(None),
+        or_(F.error_class.is_(None), F.error_class != MISSING),
+        or_(F.state == BAD, F.twin_id.is_(None)),  # a twin of equal bytes is removed, and booked, by `freeing`
+    )
     with this.ledger.read() as connection:
-        found = files.read(connection, files.on_disk(disk.id, (SKIPPED, BAD)).where(*never_copied).limit(MOST))
+        found = files.read(connection, files.on_disk(disk.id, (SKIPPED, BAD)).where(never_copied).limit(MOST))
     if not found:
         return
     seconds = this.settings.daq.disk_seconds
@@ -37,7 +42,7 @@ def forget_taken(this: Pass, disk: Disk) -> None:
     except (Hung, OSError):
         return
     if gone and disk.is_there(seconds):
-        for batch in files.chunks(gone):
+        for batch in chunks(gone):
             with files.claimed(this, batch) as ours:
                 this.ledger.transact(lambda c, ours=ours: _forget(c, ours, this.by, "it was taken away from its disk"))  # type: ignore[misc]
         for one in gone:
@@ -78,7 +83,7 @@ def retry(this: Pass, wanted: Sequence[str]) -> None:
             raise Refused(f"no file that is Bad on its disk has the LFN or the error class {text}")
         this.plan(f"try again {text}: {len(found)} files")
         if not this.dry_run:
-            for batch in files.chunks(found):
+            for batch in chunks(found):
                 with files.claimed(this, batch) as ours:
                     _again(this, ours)
 

@@ -161,7 +161,7 @@ class Walk:
         found.append((entry.name, status.st_size, status.st_mtime_ns, status.st_ino, status.st_mode))
 
 
-def _send(writer: int, word: str, value: object) -> None:
+def _send(writer: int, word: str, value: Any) -> None:
     message = marshal.dumps((word, value))
     whole = memoryview(len(message).to_bytes(LENGTH) + message)
     while whole:

@@ -24,6 +24,7 @@ COPY_STALL_SECONDS = 600.0  # a copy's last fsync may take long; it is no sign o
 BLOCK = 1 << 20
 SMALL = 1 << 18
 OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # a FIFO must not hold us
+Answers = list[StorageError | None]
 T = TypeVar("T")
 
 
@@ -162,12 +163,12 @@ class LocalStore:
         path = _path(url)
         _prompt(lambda: self._delete(path, shown(url), mark), shown(url), "deleted")
 
-    def delete_many(self, marked: Sequence[tuple[str, Mark]], pulse: Pulse) -> list[StorageError | None]:
+    def delete_many(self, marked: Sequence[tuple[str, Mark]], pulse: Pulse) -> Answers:
         """The same for many, each with its mark, and each directory synced once; called inside a guard.
 
         One answer each, in order: None is gone. Raises StorageError when a directory can't be synced: nothing is certain then.
         """
-        answers: list[StorageError | None] = []
+        answers: Answers = []
         directories: dict[bytes, None] = {}
         for url, mark in marked:
             try:

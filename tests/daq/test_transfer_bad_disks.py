@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -215,3 +216,21 @@ def test_the_books_are_the_same_on_mariadb(disks: Disks, mariadb: str) -> None:
     counts = {">Found": 4, ">Skipped": 1, "Found>Copied": 3, "Copied>AtSite": 3, "Found>Bad": 1}
     assert done.json["counts"] == counts | {"AtSite>removed": 3, "Emptying>Free": 1}
     assert disks.flags(1) == ["ReadyForData"]
+
+
+@pytest.mark.needs("strace")
+def test_a_twin_whose_removal_fails_half_way_is_not_taken_for_one_that_a_person_took_away(disks: Disks) -> None:
+    name = Path(data("a")).name
+    for number in (1, 2):
+        disks.file(data("a"), b"the same", disk=number)
+        disks.flag(number)
+    disks.transfer()
+    disks.to_tape()
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
+    aside = (disks.disk(2) / data("a")).with_name(f".dm-del-{number}")
+    disks.transfer(code=1, prefix=failing(aside, "unlink", "error=EIO"))
+    assert aside.exists()
+    disks.transfer()
+    assert not aside.exists()
+    assert disks.flags(2) == ["ReadyForData"]
+    assert [state for (state,) in disks.sql("SELECT state FROM daq_file")] == ["Freed", "Freed"]
