@@ -14,6 +14,8 @@ from dmtools.control.holds import Hold
 if TYPE_CHECKING:
     from dmtools.control.entry import Trace
 
+A_YEAR = 86400 * 365
+
 
 def size(count: float) -> str:
     """Bytes as people say them: `1.5 GB` (powers of 1000)."""
@@ -120,6 +122,8 @@ def filling(one: dict[str, Any], at: datetime) -> str:
     when, net = instant(one["full_at"]), one["net_bytes_per_hour"]
     if when is not None:
         left = (when - at).total_seconds()
+        if left > A_YEAR:
+            return "not full within a year"
         return f"full {day(when, at)} (in {clock.age(left)})" if left > 0 else "full"
     if one["free_bytes"] is None or net is None:
         return "when it is full can't be told"

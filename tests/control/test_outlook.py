@@ -80,6 +80,11 @@ def test_the_disk_of_home_which_copies_fill(home: Path, ledger: Ledger) -> None:
     assert re.search(r"full .* \(in (8 h 5\d min|9 h( \d min)?)\)", run("dm-monitoring", home=home).ok().out)
 
 
+def test_what_is_full_in_ten_years_is_no_forecast() -> None:
+    far = {"free_bytes": 10**11, "net_bytes_per_hour": 10**6, "full_at": clock.iso(MONDAY + timedelta(days=3000))}
+    assert display.filling(far, MONDAY) == "not full within a year"
+
+
 def test_where_copies_go_elsewhere_too_it_cant_be_told_when_a_disk_is_full(home: Path, ledger: Ledger) -> None:
     here = f'{{match = "/", source = "file:///x", destination = "file://{home}/demo/echo"}}'
     there = '{match = "/b", source = "file:///y", destination = "root://e.org/y"}'
