@@ -130,12 +130,12 @@ def test_stopped_while_it_copies(own_fts: Callable[..., Fts]) -> None:
 
 def test_killed_again_and_again(own_fts: Callable[..., Fts]) -> None:
     fts = own_fts("--running", 3)
-    fts.faults("[[fault]]\nop = 'slow'\nseconds = 0.3\nmatch = 'echo'\n")
+    fts.faults("[[fault]]\nop = 'slow'\nseconds = 1\nmatch = 'echo'\n")
     pairs = [(fts.source(), fts.target()) for _ in range(60)]
     job_id = fts.submit(*pairs, verify_checksum="both")
     for _ in range(3):
         count = len(fts.copies())
-        wait_until(lambda: len(fts.copies()) > count + 5)  # noqa: B023
+        wait_until(lambda: len(fts.copies()) > count + 3)  # noqa: B023
         fts.kill()
         fts.start()
     fts.faults("")
