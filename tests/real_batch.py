@@ -250,7 +250,7 @@ def _debian_mirror() -> str:
 
 
 def _condor_tree() -> Path:
-    """A tree of Debian 13 with HTCondor below .venv, made once: half a minute, 310 MB."""
+    """A tree of Debian 13 with HTCondor below .venv, made once: half a minute to two, 310 MB."""
     tree = ROOT / ".venv/htcondor"
     with (ROOT / ".venv/.htcondor.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
@@ -301,7 +301,7 @@ class HTCondor:
     def stop(self) -> None:
         """Stops it with all its jobs; what stands in its queue stays."""
         if self.process is not None:
-            with contextlib.suppress(ProcessLookupError, ValueError):
+            with contextlib.suppress(OSError, ValueError, IndexError):  # it has ended by itself
                 os.kill(self._master(), signal.SIGQUIT)
             try:
                 self.process.wait(20)
