@@ -1,6 +1,6 @@
 """daq-archive killed or failed at a system call: no file lost, none zipped to tape twice, none Bad without cause.
 
-All points: bench/daq_archive_sweep.py.
+All points: bench/daq_sweep.py archive.
 """
 
 from __future__ import annotations

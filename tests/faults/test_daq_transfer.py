@@ -1,6 +1,6 @@
 """daq-transfer killed or failed at a system call: no file lost, none removed unproved, disks handed back in the end.
 
-All points: bench/daq_transfer_sweep.py.
+All points: bench/daq_sweep.py transfer.
 """
 
 from __future__ import annotations

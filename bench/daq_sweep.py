@@ -1,9 +1,10 @@
-"""Every system call of daq-transfer that writes below HOME: killed, or failed, one at a time.
+"""Every system call of daq-transfer, or of daq-archive and its zip jobs, that writes: killed, or failed, one at a time.
 
-    .venv/bin/python bench/daq_transfer_sweep.py [--workers 2] [--stages copy,free,all] [--faults KILL,ENOSPC,EIO,EDQUOT,EACCES]
-        [--sample N] [--seed N]
+    .venv/bin/python bench/daq_sweep.py transfer|archive [--workers 2] [--stages NAME,...] [--sample N --seed N]
+                                        [--faults KILL,ENOSPC,EIO,EDQUOT,EACCES]
 
-A point is a row as of bench/kill_sweep.py; `copies`: files at the site after the plain passes, four. Exits 0 when all is good.
+A point is a row as of bench/kill_sweep.py. `copies` are what must be there once after the plain passes: of transfer the four
+files at the site, of archive the three copies that were opened at the tape. Exits 0 when all is good.
 """
 
 from __future__ import annotations
@@ -20,34 +21,40 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.faults import daq_transfer, sweep  # noqa: E402
+from tests.faults import daq_archive, daq_transfer, sweep  # noqa: E402
 from tests.faults.calls import NO_MORE, Call  # noqa: E402
-from tests.faults.daq_transfer import BY_NAME, DaqDisks  # noqa: E402
 from tests.faults.machine import copy_tree  # noqa: E402
 from tests.faults.sweep import Row  # noqa: E402
 
 FAULTS = ("KILL", "ENOSPC", "EIO", "EDQUOT", "EACCES")
-_machine: DaqDisks
+SWEEPS: dict[str, tuple[Any, Any]] = {
+    "transfer": (daq_transfer, daq_transfer.DaqDisks),
+    "archive": (daq_archive, daq_archive.DaqMachine),
+}
+_machine: Any
+_command: Any
 
 
-def _begin(tree: str, places: Any) -> None:
-    global _machine
-    _machine = DaqDisks(Path(tree))
+def _begin(name: str, tree: str, places: Any) -> None:
+    global _machine, _command
+    _command, machine = SWEEPS[name]
+    _machine = machine(Path(tree))
     places.put(str(_machine.place))
-    daq_transfer.prepare(_machine)
+    _command.prepare(_machine)
 
 
 def _work(work: tuple[str, Call, str]) -> Row:
     stage, call, fault = work
-    return daq_transfer.run(_machine, BY_NAME[stage], call, "signal=KILL" if fault == "KILL" else f"error={fault}")
+    return _command.run(_machine, _command.BY_NAME[stage], call, "signal=KILL" if fault == "KILL" else f"error={fault}")
 
 
 def plan(tree: Path, options: argparse.Namespace) -> list[tuple[str, Call, str]]:
     """All points, in their order."""
-    machine = DaqDisks(tree)
+    command, make = SWEEPS[options.command]
+    machine = make(tree)
     try:
-        daq_transfer.prepare(machine)
-        found = {name: daq_transfer.points(machine, BY_NAME[name]) for name in options.stages}
+        command.prepare(machine)
+        found = {name: command.points(machine, command.BY_NAME[name]) for name in options.stages or command.BY_NAME}
     finally:
         machine.close()
     made = []
@@ -61,8 +68,9 @@ def main() -> int:
     """Runs the sweep; gives the exit code."""
     words = lambda text: text.split(",")  # noqa: E731
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=sorted(SWEEPS))
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--stages", type=words, default=list(BY_NAME))
+    parser.add_argument("--stages", type=words, default=[])
     parser.add_argument("--faults", type=words, default=list(FAULTS))
     parser.add_argument("--sample", type=int, default=0, help="points of each stage and fault; 0: all")
     parser.add_argument("--seed", type=int, default=1)
@@ -72,12 +80,13 @@ def main() -> int:
     places: Any = multiprocessing.Queue()
     work = plan(tree, options)
     try:
-        with multiprocessing.Pool(options.workers, _begin, (str(tree), places)) as pool:
+        with multiprocessing.Pool(options.workers, _begin, (options.command, str(tree), places)) as pool:
             for row in pool.imap_unordered(_work, work):
                 done += 1
-                if row.wrong:
-                    bad += 1
-                    print("  ".join(sweep.cells(row)), flush=True)
+                bad += bool(row.wrong)
+                print("  ".join(sweep.cells(row)), flush=True)
+                if done % 25 == 0:
+                    print(f"{done} of {len(work)} points, {bad} bad", file=sys.stderr, flush=True)
     finally:
         while not places.empty():
             shutil.rmtree(places.get(), ignore_errors=True)
