@@ -87,8 +87,11 @@ def _remove(this: Pass, room: Room, left: Left, status: Status) -> None:
                 return
             if status.how == "gone" and time.time() - (left.place / JOB).stat().st_mtime < left.job.seconds:
                 return  # a node that lost its network may upload yet: looked at again
+        try:
+            room.forget([left.job.key])
+        except BatchAway:
+            return  # told by who needs it; the directory stays, so that it is asked again
         empty(left.place)
-        room.forget([left.job.key])
     this.log(f"{left.job.key}: {'done with' if left.counts else 'does not count; removed what it left'} ({left.zip.shown})")
 
 

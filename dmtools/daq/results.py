@@ -75,7 +75,10 @@ def follow(this: Pass, home: Home, room: Room) -> str | None:
         this.ledger.transact(lambda c: _note_polled(c, zips))
     for ours in each(this, [one for one in zips if _is_over(home, one, stands)]):
         _settle(this, home, ours, stands)
-    _tell_held(this, room, [(one, stands[one.key]) for one in zips if one.key in stands and stands[one.key].how == "held"])
+    try:
+        _tell_held(this, room, [(one, stands[one.key]) for one in zips if one.key in stands and stands[one.key].how == "held"])
+    except BatchAway as problem:
+        away = str(problem)
     return away
 
 
