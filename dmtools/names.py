@@ -50,6 +50,12 @@ def key(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
+def spellings(text: str) -> tuple[str, ...]:
+    """What a person who types a name may mean: the raw name, encoded here, or the name as it stands in tables and lists."""
+    encoded = encode(os.fsencode(text))
+    return (encoded,) if encoded == text or not text.isascii() else (encoded, text)
+
+
 def file_url(path: bytes | str | os.PathLike[str]) -> str:
     """An absolute local path -> `file:///...`."""
     return "file://" + encode(os.fsencode(path))

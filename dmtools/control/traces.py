@@ -40,16 +40,10 @@ class Words:
     no_room: Callable[[Question, Row[Any]], str] = lambda _question, _list: ""  # why a list that is due may not go yet
 
 
-def spellings(text: str) -> tuple[str, ...]:
-    """What a person may mean: the raw name, or the name as it stands in list files, encoded already."""
-    encoded = names.encode(text.encode("utf-8", "surrogateescape"))
-    return (encoded,) if encoded == text or not text.isascii() else (encoded, text)
-
-
 def exact(q: Question, words: Words, wanted: Iterable[str]) -> Iterator[Trace]:
     """Things with just this name: `wanted` are encoded file names, and the text may be a destination, a list or a job."""
-    keys = [names.key(name) for name in {*wanted, *spellings(q.text)}]
-    places = [names.key(text) for text in spellings(q.text)]
+    keys = [names.key(name) for name in {*wanted, *names.spellings(q.text)}]
+    places = [names.key(text) for text in names.spellings(q.text)]
     mine, seen = T.pipeline == words.pipeline, set[int]()
     for where in (T.name_key.in_(keys), T.place_key.in_(places)):
         for row in q.connection.execute(select(tables.transfer).where(mine, where).order_by(T.id.desc())):
@@ -57,7 +51,9 @@ def exact(q: Question, words: Words, wanted: Iterable[str]) -> Iterator[Trace]:
                 seen.add(row.id)
                 yield of_file(q, words, row)
     last = q.text.rstrip("/").rpartition("/")[2] if q.text.endswith(".txt") else q.text
-    listed = select(tables.filelist).where(F.pipeline == words.pipeline, F.name_key.in_([names.key(s) for s in spellings(last)]))
+    listed = select(tables.filelist).where(
+        F.pipeline == words.pipeline, F.name_key.in_([names.key(s) for s in names.spellings(last)])
+    )
     for row in q.connection.execute(listed.order_by(F.id.desc())):
         yield of_list(q, words, row)
     if q.text.isascii():
@@ -67,14 +63,14 @@ def exact(q: Question, words: Words, wanted: Iterable[str]) -> Iterator[Trace]:
 
 def by_source(q: Question, words: Words) -> Iterator[Trace]:
     """The file with this source URL: no index, so it is asked last."""
-    where = (T.pipeline == words.pipeline, T.source.in_(spellings(q.text)))
+    where = (T.pipeline == words.pipeline, T.source.in_(names.spellings(q.text)))
     for row in q.connection.execute(select(tables.transfer).where(*where).order_by(T.id.desc()).limit(q.limit)):
         yield of_file(q, words, row)
 
 
 def search(q: Question, words: Words, limit: int | None = None) -> list[Match]:
     """Files, lists and jobs whose name holds the text, the newest first."""
-    most, parts = limit or q.limit, spellings(q.text)
+    most, parts = limit or q.limit, names.spellings(q.text)
 
     def found(column: Any, pipeline: Any, state: Any, order: Any, kind: str) -> Iterator[Match]:
         holds_it = or_(*(func.instr(column, part) > 0 for part in parts))

@@ -60,10 +60,9 @@ def _choose(this: Pass, wanted: Sequence[str]) -> Chosen:
 
 
 def _by_lfn(this: Pass, name: str, chosen: Chosen) -> None:
-    encoded = names.encode(name.encode("utf-8", "surrogateescape"))
-    spellings = {lfn_key(one) for one in (name, encoded) if one.isascii()}
+    keys = [lfn_key(one) for one in names.spellings(name)]
     with this.ledger.read() as connection:
-        row = connection.execute(select(F.state, F.zip_id).where(F.lfn_key.in_(spellings))).first()
+        row = connection.execute(select(F.state, F.zip_id).where(F.lfn_key.in_(keys))).first()
         one = by_ids(connection, [row.zip_id]).get(row.zip_id) if row is not None and row.zip_id is not None else None
     if row is None:
         raise Refused(f"no file has the LFN {name}")

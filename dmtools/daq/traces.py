@@ -52,7 +52,7 @@ def _files(q: Question) -> Iterator[Trace]:
 def _lfns(q: Question) -> Iterator[str]:
     """The LFNs that the text may mean: itself, the copy at the site, the zip on tape, a file that was on a disk."""
     daq = q.settings.daq
-    for text in traces.spellings(q.text):
+    for text in names.spellings(q.text):
         yield text
         urls = [text if "://" in text else f"file://{text}"]
         for url in urls:
@@ -69,10 +69,9 @@ def _lfns(q: Question) -> Iterator[str]:
 
 def _on_disks(q: Question) -> Iterator[tuple[Any, str]]:
     """(disk, encoded path below it) that the text may mean."""
-    raw = os.fsencode(q.text.removeprefix("file://"))
-    spellings = {names.encode(raw), q.text.removeprefix("file://")} if q.text.isascii() else {names.encode(raw)}
+    spelt = names.spellings(q.text.removeprefix("file://"))
     for disk in q.connection.execute(select(tables.daq_disk)):
-        for text in spellings:
+        for text in spelt:
             if text.startswith(f"{disk.path}/"):
                 yield disk, text[len(disk.path) + 1 :]
 
@@ -92,7 +91,7 @@ def _disks(q: Question) -> Iterator[Trace]:
 def _zips(q: Question) -> Iterator[Trace]:
     """A zip by its name, or its URL on tape."""
     tape = q.settings.daq.tape
-    for text in traces.spellings(q.text):
+    for text in names.spellings(q.text):
         url = text if "://" in text else f"file://{text}"
         for name in {text, url[len(tape) :] if url.startswith(f"{tape}/") else text}:
             yield from trace_zip.by_name(q, names.key(name))
@@ -118,7 +117,7 @@ def _engine(q: Question) -> Iterator[Trace]:
 
 def search(q: Question) -> list[Match]:
     """Files, zips, lists and jobs whose name holds the text, the newest first."""
-    parts, most = traces.spellings(q.text), q.limit
+    parts, most = names.spellings(q.text), q.limit
 
     def found(table: Any, column: Any, kind: str) -> Iterator[Match]:
         holds_it = or_(*(func.instr(column, part) > 0 for part in parts))

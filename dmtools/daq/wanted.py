@@ -39,12 +39,11 @@ def read_list(path: Path) -> list[str]:
 
 
 def spellings(name: str) -> tuple[str, ...]:
-    """How the tables may have a name that a person typed: encoded by us, or as it is. Raises Refused."""
+    """names.spellings of an LFN. Raises Refused for what is none."""
     raw = os.fsencode(name)
     if not raw.startswith(b"/") or b".." in raw.split(b"/"):
         raise Refused(f"{name!r} is no LFN; an LFN begins with / and has no '..' in it")
-    encoded = names.encode(raw)
-    return (encoded, name) if name.isascii() and name != encoded else (encoded,)
+    return names.spellings(name)
 
 
 def by_books(context: Context, wanted: Sequence[str]) -> list[Wanted]:

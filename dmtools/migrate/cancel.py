@@ -17,7 +17,6 @@ from dmtools.ledger.journal import Move, advance
 from dmtools.ledger.types import AnyRow
 from dmtools.migrate.home import Home
 from dmtools.migrate.states import BAD, DOING, OKAY, STATES, TODO
-from dmtools.migrate.triage import spellings
 from dmtools.spool import folders as at
 from dmtools.spool import listfile
 from dmtools.spool.listfile import ListUnreadable
@@ -83,7 +82,7 @@ def _choose_list(this: Pass, home: Home, row: ListRow, found: Chosen) -> None:
 
 
 def _choose_file(this: Pass, connection: Connection, home: Home, lfn: str, found: Chosen) -> None:
-    keys = [names.key(text) for text in spellings(lfn)]
+    keys = [names.key(text) for text in names.spellings(lfn)]
     columns = (T.id, T.name, T.state, T.list_id, T.job_id, T.size, F.planned)
     query = select(*columns).join(tables.filelist, F.id == T.list_id)
     rows = list(connection.execute(query.where(T.pipeline == "migrate", T.name_key.in_(keys), F.home == home.id)))

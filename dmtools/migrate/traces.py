@@ -131,7 +131,7 @@ def near(q: Question) -> list[Match]:
 def _lfns(q: Question) -> Iterator[str]:
     """The LFNs that the text may name: itself, or a source or destination URL, or a local path of one."""
     rules = Rules(q.settings)
-    for text in traces.spellings(q.text):
+    for text in names.spellings(q.text):
         yield text
         url = text if "://" in text else f"file://{text}"
         for rule in q.settings.migrate.rules:
@@ -147,7 +147,7 @@ def _home(q: Question) -> str:
 
 def _master(q: Question) -> Iterator[Trace]:
     """A master list by its name."""
-    keys = [names.key(text) for text in traces.spellings(q.text.rpartition("/")[2])]
+    keys = [names.key(text) for text in names.spellings(q.text.rpartition("/")[2])]
     for row in q.connection.execute(select(tables.master).where(M.home == _home(q), M.name_key.in_(keys))):
         facts = {"lfns": row.lfns, "cut": row.cut, "bytes": row.read_bytes, "since": clock.iso(row.since)}
         stands = _why_master(q, row)

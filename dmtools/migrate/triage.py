@@ -151,19 +151,12 @@ def can_go(file: AnyRow) -> bool:
 
 def _named(connection: Connection, home: Home, choice: Choice) -> list[AnyRow]:
     """The rows of the LFNs, as they were typed or percent-encoded."""
-    keys = {names.key(text) for lfn in choice.lfns for text in spellings(lfn)}
+    keys = {names.key(text) for lfn in choice.lfns for text in names.spellings(lfn)}
     found: list[AnyRow] = []
     for part in chunks(sorted(keys)):
         query = select(*_FILE).join(tables.filelist, F.id == T.list_id).where(*choice.where(home), T.name_key.in_(part))
         found += connection.execute(query.order_by(T.id))
     return found
-
-
-def spellings(lfn: str) -> set[str]:
-    """How the tables may have a name that a person typed: encoded by us, or as it is."""
-    import os
-
-    return {names.encode(os.fsencode(lfn)), lfn}
 
 
 def requeue(this: Pass, choice: Choice, *, lfns: int) -> int:
@@ -327,10 +320,10 @@ def _tell_unknown(this: Pass, home: Home, choice: Choice, chosen: Sequence[AnyRo
     """Names that chose nothing: what they are instead."""
     known = {file.name for file in chosen}
     for lfn in choice.lfns:
-        if known & spellings(lfn):
+        if known.intersection(names.spellings(lfn)):
             continue
         with this.ledger.read() as connection:
-            keys = [names.key(text) for text in spellings(lfn)]
+            keys = [names.key(text) for text in names.spellings(lfn)]
             where = (T.pipeline == "migrate", T.name_key.in_(keys), F.home == home.id)
             query = select(T.state, T.error_class).join(tables.filelist, F.id == T.list_id).where(*where)
             row = connection.execute(query).first()
