@@ -14,13 +14,13 @@ from sqlalchemy import Connection, insert, select
 
 from dmtools import clock, names
 from dmtools.control.passes import Pass
+from dmtools.daq.home import id_of
 from dmtools.daq.lfn import FLAGGED, READY
 from dmtools.daq.states import DISK_STATES, EMPTYING, FILLING, FREE, RETURNING
 from dmtools.ledger import journal, tables
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import Move
 from dmtools.settings import Settings
-from dmtools.spool.folders import home_id
 from dmtools.storage.deadline import Hung, guarded
 
 D = tables.daq_disk.c
@@ -93,7 +93,7 @@ def look_at_all(this: Pass) -> list[Disk]:
     """The disks of [daq] disks with their rows, each turned by its flags. A dry run gives what it would turn into."""
     seconds = this.settings.daq.disk_seconds
     paths = [os.fsencode(this.settings.path(text)) for text in this.settings.daq.disks]
-    home = _home(this)
+    home = id_of(this)
     with ThreadPoolExecutor(max(1, len(paths))) as pool:
         looks = dict(zip(paths, pool.map(lambda path: look_at(path, seconds), paths), strict=True))
     rows = _rows(this, home, paths)
@@ -107,11 +107,6 @@ def sites(settings: Settings) -> list[Path]:
         return [path] if path.stat().st_dev != settings.home.stat().st_dev else []
     except (names.NameRefused, OSError):
         return []
-
-
-def _home(this: Pass) -> str:
-    path = this.home / "run" / "home-id"
-    return "" if this.dry_run and not path.exists() else home_id(this.home)
 
 
 def _rows(this: Pass, home: str, paths: Sequence[bytes]) -> list[Disk]:
@@ -189,11 +184,16 @@ def tell_troubles(this: Pass, disks: Iterable[Disk]) -> None:
     """Disks that can't be worked with now; those that were given back and are away meanwhile are no trouble of ours."""
     for disk in disks:
         if disk.look.trouble:
-            this.problem(
-                "disk in trouble",
-                disk.shown,
-                why=disk.look.trouble,
-                left="its files stay as they are, no attempt is counted; the other disks go on",
-                next="mount it, or look at the machine; the next pass looks again",
-                failed=False,
-            )
+            tell_away(this, disk, disk.look.trouble)
+
+
+def tell_away(this: Pass, disk: Disk, why: str) -> None:
+    """A disk that hangs, or is away."""
+    this.problem(
+        "disk in trouble",
+        disk.shown,
+        why=why,
+        left="its files stay as they are, no attempt is counted; the other disks go on",
+        next="mount it, or look at the machine; the next pass looks again",
+        failed=False,
+    )

@@ -31,10 +31,14 @@ class Home:
     @classmethod
     def of(cls, this: Pass) -> Home:
         """The HOME of this pass; the directories that aren't there are made, but not by a dry run."""
-        path = this.home / "run" / "home-id"
-        name = "" if this.dry_run and not path.exists() else home_id(this.home)
-        found = cls(name, Folders(this.home, "daq"))
+        found = cls(id_of(this), Folders(this.home, "daq"))
         if not this.dry_run:
             for place in (found.jobs, *(found.folders.root / name for name in at.ALL)):
                 place.mkdir(parents=True, exist_ok=True, mode=0o750)
         return found
+
+
+def id_of(this: Pass) -> str:
+    """The id of the pass's HOME; it is made when it is new, but not by a dry run: then it is empty."""
+    path = this.home / "run" / "home-id"
+    return "" if this.dry_run and not path.exists() else home_id(this.home)

@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from dmtools import clock, durable
 from dmtools.batch import Job, Room
@@ -47,8 +47,8 @@ def job_key(installation: str, name: str, attempt: int) -> str:
 
 def count(connection: Connection, home: Home, room: Room) -> int:
     """How many jobs of this HOME are open."""
-    query = select(Z.id).where(Z.state == ZIPPING, Z.room == room_name(home, room))
-    return len(connection.execute(query).all())
+    query = select(func.count()).where(Z.state == ZIPPING, Z.room == room_name(home, room))
+    return int(connection.execute(query).scalar_one())
 
 
 def due(connection: Connection, most: int) -> list[Zip]:
@@ -64,14 +64,7 @@ def refused(settings: Settings) -> str | None:
         return None
     from dmtools.transfers import credentials
 
-    try:
-        if settings.credentials.token_file:
-            credentials.read_token(settings.path(settings.credentials.token_file))
-        elif (path := credentials.proxy_path(settings)) is not None:
-            credentials.judge(settings, credentials.fresh(settings, path))
-    except credentials.Unusable as problem:
-        return str(problem)
-    return None
+    return credentials.refusal(settings)
 
 
 def submit(this: Pass, home: Home, room: Room, zips: Sequence[Zip]) -> None:

@@ -95,15 +95,3 @@ def tell_site(this: Pass, why: str) -> None:
         next="look at the storage; the next pass tries again",
         failed=False,
     )
-
-
-def tell_away(this: Pass, disk: str, why: str) -> None:
-    """A disk that hangs, or went away in the midst of the pass."""
-    this.problem(
-        "disk in trouble",
-        disk,
-        why=why,
-        left="its files stay as they are, no attempt is counted; the other disks go on",
-        next="mount it, or look at the machine; the next pass looks again",
-        failed=False,
-    )

@@ -9,7 +9,7 @@ from dmtools import names
 from dmtools.command import Unavailable
 from dmtools.control.passes import Pass
 from dmtools.daq import freeing, outcomes, plan, returning, sending, vanished
-from dmtools.daq.disks import Disk, look_at_all, tell_troubles
+from dmtools.daq.disks import Disk, look_at_all, tell_away, tell_troubles
 from dmtools.daq.scan import Scanned, scan
 from dmtools.daq.states import EMPTYING, RETURNING
 from dmtools.storage import StorageError, Store, client_for, client_reason
@@ -52,7 +52,7 @@ def _send(this: Pass, disks: Sequence[Disk], store: Store, threads: int) -> dict
     if work.site_trouble is not None:
         outcomes.tell_site(this, work.site_trouble.reason)
     for number, why in work.away.items():
-        outcomes.tell_away(this, work.disks[number].shown, why)
+        tell_away(this, work.disks[number], why)
     return work.away
 
 
@@ -78,13 +78,8 @@ def _refuse_old_credentials(this: Pass, site: str) -> None:
     """Those that are given must be good; a site that needs none is asked without. Raises Unavailable."""
     from dmtools.transfers import credentials
 
-    try:
-        if this.settings.credentials.token_file:
-            credentials.read_token(this.settings.path(this.settings.credentials.token_file))
-        elif (path := credentials.proxy_path(this.settings)) is not None:
-            credentials.judge(this.settings, credentials.read_proxy(path))
-    except credentials.Unusable as problem:
-        raise Unavailable("no credentials", site, str(problem), "the next pass looks again", "no file was touched") from None
+    if why := credentials.refusal(this.settings):
+        raise Unavailable("no credentials", site, why, "the next pass looks again", "no file was touched")
 
 
 def _tell_scan(this: Pass, disk: Disk, found: Scanned | None) -> None:

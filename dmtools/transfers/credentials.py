@@ -126,6 +126,18 @@ def _attributes(chain: Sequence[object]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def refusal(settings: Settings) -> str | None:
+    """Why the proxy or token that is given can't be used, the proxy renewed before; None: it can, or there is none to judge."""
+    try:
+        if settings.credentials.token_file:
+            read_token(settings.path(settings.credentials.token_file))
+        elif (path := proxy_path(settings)) is not None:
+            judge(settings, fresh(settings, path))
+    except Unusable as problem:
+        return str(problem)
+    return None
+
+
 def fresh(settings: Settings, path: Path) -> Proxy:
     """The proxy, renewed by [credentials] renew before when it is not there or its life gets short. Raises Unusable."""
     from dmtools.transfers import renewal

@@ -85,6 +85,18 @@ def test_a_proxy_that_is_not_there_is_made(home: Path, renew: Path) -> None:
     assert (renew / "proxy").read_bytes() == (renew / "new").read_bytes()
 
 
+@pytest.mark.needs("xrootd")
+def test_daq_transfer_renews_it_too(home: Path, renew: Path) -> None:
+    with (home / "dmtools.toml").open("a") as file:
+        file.write('[daq]\nsite = "root://127.0.0.1:1//site"\n')
+    (home / "demo/daq/data1/ReadyToTransfer").touch()
+    run("daq-transfer", "--dry-run", home=home).ok()
+    assert runs(renew) == 0
+    run("daq-transfer", home=home).ok()
+    assert runs(renew) == 1
+    assert (renew / "proxy").read_bytes() == (renew / "new").read_bytes()
+
+
 def test_a_renewal_that_hangs_is_ended(renew: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dmtools.settings import load
     from dmtools.transfers import renewal
