@@ -48,12 +48,7 @@ class HTCondorRoom:
 
     def submit(self, jobs: Sequence[Job]) -> dict[str, Status]:
         """Submits those whose key is not known. Raises BatchAway."""
-        with kept.alone(self.place, self.seconds) as lock:
-            found = self.statuses([job.key for job in jobs])
-            for job in jobs:
-                if found[job.key].how == "gone":
-                    found[job.key] = self._submit(job, lock)
-            return found
+        return kept.submit_new(self.place, self.seconds, jobs, self.statuses, self._submit)
 
     def statuses(self, keys: Sequence[str]) -> dict[str, Status]:
         """How these stand: one condor_q for 500, and one condor_history for those that left the queue. Raises BatchAway."""

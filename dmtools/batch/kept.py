@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from dmtools.batch import BatchAway, Status
+from dmtools.batch import BatchAway, Job, Status
 
 
 @contextlib.contextmanager
@@ -30,6 +30,25 @@ def alone(place: Path, patience: float) -> Iterator[int]:
             os.close(handle)
     except OSError as problem:
         raise BatchAway(f"jobs can't be kept in {place}: {problem}") from None
+
+
+def submit_new(
+    place: Path,
+    patience: float,
+    jobs: Sequence[Job],
+    statuses: Callable[[Sequence[str]], dict[str, Status]],
+    submit: Callable[[Job, int], Status],
+) -> dict[str, Status]:
+    """Submits those whose key nobody knows, under the room's lock, whose handle `submit` gets; gives how each stands.
+
+    Raises BatchAway.
+    """
+    with alone(place, patience) as lock:
+        found = statuses([job.key for job in jobs])
+        for job in jobs:
+            if found[job.key].how == "gone":
+                found[job.key] = submit(job, lock)
+        return found
 
 
 def portions(keys: Sequence[str], most: int = 500) -> Iterator[Sequence[str]]:

@@ -39,6 +39,10 @@ class Made:
     made: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
 
+    def record(self) -> dict[str, object]:
+        """For --json."""
+        return {"home": str(self.home), "made": [str(path) for path in self.made], "kept": [str(path) for path in self.kept]}
+
     def note(self, path: Path, new: bool) -> None:
         """Keeps the path in the list it belongs to."""
         (self.made if new else self.kept).append(path)

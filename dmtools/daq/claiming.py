@@ -16,14 +16,14 @@ from dmtools.ledger.engine import Stale
 @contextmanager
 def claimed(this: Pass, zips: Sequence[Zip]) -> Iterator[list[Zip]]:
     """Those of the zips that nobody else works on, as they are now; only those that still stand as they were read."""
-    granted = list(this.leases.claim([one.resource for one in zips]))
+    granted = this.leases.claim([one.resource for one in zips])
     try:
         with this.ledger.read() as connection:
-            now = by_ids(connection, [one.id for one in zips if one.resource in set(granted)])
+            now = by_ids(connection, [one.id for one in zips if one.resource in granted])
         same = (one for one in zips if one.id in now)
         yield [now[one.id] for one in same if _stands(now[one.id], one)]
     finally:
-        this.leases.release(granted)
+        this.leases.release(list(granted))
 
 
 def _stands(now: Zip, read: Zip) -> bool:

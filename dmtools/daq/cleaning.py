@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import Connection
-
 from dmtools import clock, names
 from dmtools.control.passes import Pass
 from dmtools.daq import residency
@@ -64,15 +62,11 @@ def _proved_now(this: Pass, zips: Sequence[Zip]) -> list[Zip]:
 
 def _note(this: Pass, zips: Sequence[Zip]) -> None:
     """The intent, before anything is removed."""
-    at, kind = clock.now(), ZIP_STATES.kind
     what = "the zip" if this.settings.daq.keep_site else "the zip and its files' copies"
     why = f"{what} at the site will be removed: proved on tape"
 
-    def write(connection: Connection) -> None:
-        for one in zips:
-            journal.note(connection, "daq", kind, one.id, by=this.by, at=at, why=why)
-
-    this.ledger.transact(write)
+    ids, kind, at = [one.id for one in zips], ZIP_STATES.kind, clock.now()
+    this.ledger.transact(lambda c: journal.note_many(c, "daq", kind, ids, by=this.by, at=at, why=why))
 
 
 def _remove_all(this: Pass, one: Zip, files: Sequence[AnyRow]) -> bool:

@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -72,15 +72,12 @@ class Failed(Exception):
 
 def copy(file: File, source: bytes, destination: str, store: Store, fence: int, pulse: Pulse) -> Outcome:
     """Copies one file to the site. Raises only what ends the thread's job: Hung."""
+
+    def act(reader: int, before: os.stat_result) -> Outcome:
+        return _copy(file, reader, before, source, destination, store, fence, pulse)
+
     try:
-        with _opened(file, source) as (reader, before):
-            return _copy(file, reader, before, source, destination, store, fence, pulse)
-    except Gone:
-        return Outcome(file, "gone")
-    except Growing as found:
-        return Outcome(file, "growing", now=found.now)
-    except Failed as failure:
-        return Outcome(file, "failed", problem=failure.problem, at_disk=True)
+        return _with_source(file, source, act)
     except StorageError as problem:
         if problem.cls == "changed":
             return Outcome(file, "growing", now=_now(source))
@@ -93,11 +90,20 @@ def copy(file: File, source: bytes, destination: str, store: Store, fence: int, 
 
 def compare(file: File, source: bytes, checksum: str, pulse: Pulse) -> Outcome:
     """Has a second file of an LFN the bytes of the first?"""
+
+    def act(reader: int, before: os.stat_result) -> Outcome:
+        copied = _sum(reader, before.st_size, source, pulse)
+        _refuse_changed(reader, source, before)
+        return Outcome(file, "same" if copied.checksum == checksum else "other", copied)
+
+    return _with_source(file, source, act)
+
+
+def _with_source(file: File, source: bytes, act: Callable[[int, os.stat_result], Outcome]) -> Outcome:
+    """Acts on the open file; what is the disk's side of a failure is an outcome."""
     try:
         with _opened(file, source) as (reader, before):
-            copied = _sum(reader, before.st_size, source, pulse)
-            _refuse_changed(reader, source, before)
-            return Outcome(file, "same" if copied.checksum == checksum else "other", copied)
+            return act(reader, before)
     except Gone:
         return Outcome(file, "gone")
     except Growing as found:

@@ -99,8 +99,13 @@ def _proved_again(this: Pass, ours: Sequence[File], store: Store) -> tuple[list[
         return list(ours), True
     site = this.settings.daq.site.rstrip("/")
     looks = store.look_many([site + file.lfn for file in ours], checksum=False, deadline=LOOK_SECONDS)
-    proved = [file for file, look in zip(ours, looks, strict=True) if isinstance(look, Present) and look.size == file.size]
-    unproved = [(file, look) for file, look in zip(ours, looks, strict=True) if file not in proved]
+    proved: list[File] = []
+    unproved: list[tuple[File, Look]] = []
+    for file, look in zip(ours, looks, strict=True):
+        if isinstance(look, Present) and look.size == file.size:
+            proved.append(file)
+        else:
+            unproved.append((file, look))
     wide = [look for _, look in unproved if isinstance(look, Unknown) and look.wide]
     if wide:
         this.problem(
@@ -161,23 +166,23 @@ def _book(this: Pass, gone: Sequence[File]) -> None:
     values = (("freed", at), ("place_key", None), ("reason", None))
     ends = [file for file in gone if file.state in (ON_TAPE, SKIPPED)]
     files.advance(this, [Move(file.id, file.state, FREED, size=file.size, values=values) for file in ends], ends)
-    on = [file.id for file in gone if file.state not in (ON_TAPE, SKIPPED)]
+    on = [file for file in gone if file.state not in (ON_TAPE, SKIPPED)]
     if not on:
         return
 
     def book(connection: Connection) -> None:
         left: dict[str, Any] = {"freed": at, "place_key": None}
-        for part in chunks(on):
+        ids = [file.id for file in on]
+        for part in chunks(ids):
             before: ColumnElement[bool] = F.state.in_(BEFORE_TAPE)
             connection.execute(tables.daq_file.update().where(F.id.in_(part), before).values(left))
-        came = [file for file in files.by_ids(connection, on).values() if file.state == ON_TAPE]  # to tape meanwhile
+        came = [file for file in files.by_ids(connection, ids).values() if file.state == ON_TAPE]  # to tape meanwhile
         moves = [Move(file.id, ON_TAPE, FREED, size=file.size, values=values) for file in came]
         journal.advance(connection, tables.daq_file, STATES, moves, by=this.by, at=at)
 
     this.ledger.transact(book)
-    for file in gone:
-        if file.id in set(on):
-            this.moved(file.state, "removed")
+    for file in on:
+        this.moved(file.state, "removed")
 
 
 def _kept(this: Pass, disk: Disk, file: File, problem: StorageError) -> None:

@@ -51,12 +51,12 @@ def sweep(this: Pass, home: Home, room: Room) -> None:
         return
     try:
         stands = room.statuses([one.job.key for one in found])
-        running = [one for one in found if stands[one.job.key].how in ("queued", "running", "held")]
-        room.cancel([one.job.key for one in running])
+        running = [one.job.key for one in found if stands[one.job.key].how in ("queued", "running", "held")]
+        room.cancel(running)
     except BatchAway:
         return  # told already
     for one in found:
-        if one not in running and this.goes(new=False):
+        if one.job.key not in running and this.goes(new=False):
             _remove(this, room, one, stands[one.job.key])
 
 

@@ -14,11 +14,11 @@ from dmtools.daq import files
 from dmtools.daq.disks import Disk
 from dmtools.daq.files import COLUMNS, F, File
 from dmtools.daq.lfn import lfn_key
-from dmtools.daq.states import BAD, SKIPPED, STATES
+from dmtools.daq.states import BAD, CLEANED, FOUND, ON_TAPE, SKIPPED, STATES
 from dmtools.ledger import journal, tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.journal import Move
-from dmtools.storage.deadline import Hung, guarded
+from dmtools.storage.deadline import Hung, Pulse, guarded
 
 MOST = 5000  # looked at in one pass
 MISSING = "missing"
@@ -38,7 +38,7 @@ def forget_taken(this: Pass, disk: Disk) -> None:
         return
     seconds = this.settings.daq.disk_seconds
     try:
-        gone = guarded(lambda pulse: [one for one in found if _is_gone(disk, one, pulse.beat)], deadline=3600.0, stall=seconds)
+        gone = guarded(lambda pulse: [one for one in found if _is_gone(disk, one, pulse)], deadline=3600.0, stall=seconds)
     except (Hung, OSError):
         return
     if gone and disk.is_there(seconds):
@@ -49,9 +49,8 @@ def forget_taken(this: Pass, disk: Disk) -> None:
             this.log(f"{disk.shown}/{names.shown(one.path)} was taken away: it keeps its disk no longer")
 
 
-def _is_gone(disk: Disk, one: File, beat: object) -> bool:
-    assert callable(beat)
-    beat()
+def _is_gone(disk: Disk, one: File, pulse: Pulse) -> bool:
+    pulse.beat()
     return not os.path.lexists(disk.place(one.path))
 
 
@@ -92,13 +91,13 @@ def _again(this: Pass, ours: Sequence[File]) -> None:
     zips = tables.daq_zip.c
     with this.ledger.read() as connection:
         ids = [one.zip_id for one in ours if one.zip_id is not None]
-        query = select(zips.id).where(zips.id.in_(ids), zips.state.in_(("OnTape", "Cleaned")))
+        query = select(zips.id).where(zips.id.in_(ids), zips.state.in_((ON_TAPE, CLEANED)))
         taped = set(connection.execute(query).scalars()) if ids else set()
     clean = (("failures", 0), ("next_try", None), ("error_class", None), ("reason", None))
     moves = []
     for one in ours:
         if one.zip_id is None or one.zip_id in taped:
-            after = "Found" if one.zip_id is None else "OnTape"
+            after = FOUND if one.zip_id is None else ON_TAPE
             moves.append(Move(one.id, BAD, after, "a person tries it again", one.size, values=clean))
             continue
         this.problem(

@@ -125,9 +125,7 @@ def record(
 
 def note(connection: Connection, pipeline: str, kind: str, item: int, *, by: str, at: datetime, why: str) -> None:
     """A journal entry that changes no state: what was seen or decided about the item."""
-    connection.execute(
-        insert(tables.journal), [{"at": at, "pipeline": pipeline, "kind": kind, "item": item, "by": by, "why": why}]
-    )
+    note_many(connection, pipeline, kind, [item], by=by, at=at, why=why)
 
 
 def note_many(connection: Connection, pipeline: str, kind: str, items: Iterable[int], *, by: str, at: datetime, why: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,6 +35,16 @@ def in_force(settings: Settings) -> Iterator[tuple[str, Any, str]]:
         yield "database.password", "***", "environment DMTOOLS_DATABASE_PASSWORD"
     for name, module in settings.pipelines.items():
         yield f"pipelines.{name}", module, _origin(lines, ("pipelines", name))
+
+
+def as_tree(rows: Iterable[tuple[str, Any, str]]) -> dict[str, Any]:
+    """The values of `in_force`, by section."""
+    nested: dict[str, Any] = {}
+    for key, value, _ in rows:
+        section, _, name = key.rpartition(".")
+        place = nested.setdefault(section, {}) if section else nested
+        place[name] = value
+    return nested
 
 
 def _one(key: str, value: Any, origin: str, settings: Settings) -> tuple[str, Any, str]:

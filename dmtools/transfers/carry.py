@@ -37,10 +37,11 @@ def put(
     known = _known(connection, road, pairs)
     new = [pair for pair in pairs if pair not in known]
     again = [pair for pair in pairs if pair in known and known[pair].state in (BAD, "Missing")]
-    fresh = [(name, [p for p in found if p in new or p in again]) for name, found in wanted]
+    going = {*new, *again}
+    fresh = [(name, [pair for pair in found if pair in going]) for name, found in wanted]
     row: dict[str, Any] = {"pipeline": road.pipeline, "home": road.home, "state": lists.CUT, "since": at, "planned": 1}
     rows = [{**row, "name": name, "files": len(found)} for name, found in fresh if found]
-    staying = {pair: int(row.list_id) for pair, row in known.items() if pair not in again}
+    staying = {pair: int(row.list_id) for pair, row in known.items() if pair not in going}
     if not rows:
         return staying
     lists.add(connection, rows)
