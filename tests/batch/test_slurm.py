@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +12,9 @@ import pytest
 
 from dmtools.batch import BatchAway, Job, Status
 from dmtools.batch.slurm import SlurmRoom
-from tests.batch.steps import before, ended, jobs_in, until
+from tests.batch.steps import before, ended, hangs, jobs_in, killed_in_its_submit, path_without, until
 from tests.real_batch import Slurm
-from tests.support import ROOT, wait_until
+from tests.support import wait_until
 
 SLEEP = ("sleep", "600")
 
@@ -80,21 +78,8 @@ def test_the_same_key_is_submitted_once_also_when_a_killed_pass_left_its_sbatch(
     room: SlurmRoom, job: Callable[..., Job], slurm: Slurm, short_tmp: Path
 ) -> None:
     once = job("once", "sh", "-c", "echo x >> ran")
-    began, wait = short_tmp / "began", short_tmp / "wait"
-    slow = before(short_tmp, "sbatch", f"touch {began}; while [ -e {wait} ]; do sleep 0.05; done")
-    wait.touch()
-    text = (
-        "from pathlib import Path; from dmtools.batch import Job; from dmtools.batch.slurm import SlurmRoom\n"
-        f"SlurmRoom(Path({str(room.place)!r})).submit([Job('once', {once.argv!r}, Path({str(once.directory)!r}))])"
-    )
-    path = {"PATH": f"{slow}:{os.environ['PATH']}"}
-    killed = subprocess.Popen([sys.executable, "-c", text], cwd=ROOT, env={**os.environ, **path})
-    wait_until(began.exists, 20, "its sbatch runs")
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    with pytest.raises(BatchAway, match="another command has held"):
+    with killed_in_its_submit(room, once, "sbatch", short_tmp), pytest.raises(BatchAway, match="another command has held"):
         SlurmRoom(room.place, seconds=0.3).submit([once])
-    wait.unlink()
     assert room.submit([once])["once"].how in ("queued", "running", "done")
     assert ended(room, "once")["once"].how == "done"
     assert room.submit([once])["once"].how == "done"
@@ -203,14 +188,10 @@ def test_what_slurm_forgot_is_known_by_the_jobs_own_word_and_a_lost_job_is_gone(
 def test_a_command_that_is_not_there_or_hangs_is_away(
     program: str, room: SlurmRoom, job: Callable[..., Job], short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = short_tmp / "bin"
-    place.mkdir()
-    for name in {"squeue", "sbatch", "scontrol"} - {program}:
-        (place / name).symlink_to(str(shutil.which(name)))
+    place = path_without(short_tmp, program, "squeue", "sbatch", "scontrol")
     monkeypatch.setenv("PATH", str(place))
     with pytest.raises(BatchAway, match=f"{program} can't be run here"):
         room.submit([job("a", "true")])
-    (place / program).write_text("#!/bin/sh\n/bin/sleep 600 & wait\n")
-    (place / program).chmod(0o755)
+    hangs(place / program)
     with pytest.raises(BatchAway, match=f"{program} gave no answer"):
         SlurmRoom(room.place, seconds=0.5).submit([job("a", "true")])

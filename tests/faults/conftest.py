@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from tests.faults import sweep
 from tests.faults.machine import Machine, copy_tree
 from tests.support import TEST_MARK
+
+M = TypeVar("M", bound=Machine)
 
 
 @pytest.fixture(scope="session")
@@ -22,17 +25,22 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(place)
 
 
-@pytest.fixture(scope="session")
-def _machine(tree: Path) -> Iterator[Machine]:
+def prepared(tree: Path, make: Callable[[Path], M], prepare: Callable[[M], object]) -> Iterator[M]:
+    """A machine with the templates of its stages, closed at the end."""
     mark = os.environ.pop(TEST_MARK, None)  # its process outlives the test that came first
-    machine = Machine(tree)
+    machine = make(tree)
     try:
-        sweep.prepare(machine, list(sweep.BY_NAME))
+        prepare(machine)
         if mark:
             os.environ[TEST_MARK] = mark
         yield machine
     finally:
         machine.close()
+
+
+@pytest.fixture(scope="session")
+def _machine(tree: Path) -> Iterator[Machine]:
+    yield from prepared(tree, Machine, lambda machine: sweep.prepare(machine, list(sweep.BY_NAME)))
 
 
 @pytest.fixture

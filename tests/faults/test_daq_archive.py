@@ -5,7 +5,6 @@ All points: bench/daq_sweep.py archive.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,30 +12,18 @@ import pytest
 
 from tests.faults import daq_archive, sweep
 from tests.faults.calls import NO_MORE
+from tests.faults.conftest import prepared
 from tests.faults.daq_archive import BY_NAME, DaqMachine
-from tests.faults.sweep import Row
-from tests.support import TEST_MARK
+from tests.faults.test_kill_sweep import table
 
 pytestmark = pytest.mark.needs("strace")
 SEED = 20261126
 POINTS = 5  # of each stage
 
 
-def table(rows: list[Row]) -> str:
-    return "\n".join("  ".join(sweep.cells(row)) for row in rows)
-
-
 @pytest.fixture(scope="module")
 def _daq_machine(tree: Path) -> Iterator[DaqMachine]:
-    mark = os.environ.pop(TEST_MARK, None)
-    machine = DaqMachine(tree)
-    try:
-        daq_archive.prepare(machine)
-        if mark:
-            os.environ[TEST_MARK] = mark
-        yield machine
-    finally:
-        machine.close()
+    yield from prepared(tree, DaqMachine, daq_archive.prepare)
 
 
 @pytest.fixture

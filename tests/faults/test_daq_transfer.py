@@ -5,7 +5,6 @@ All points: bench/daq_sweep.py transfer.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,30 +12,18 @@ import pytest
 
 from tests.faults import daq_transfer, sweep
 from tests.faults.calls import NO_MORE
+from tests.faults.conftest import prepared
 from tests.faults.daq_transfer import BY_NAME, DaqDisks
-from tests.faults.sweep import Row
-from tests.support import TEST_MARK
+from tests.faults.test_kill_sweep import table
 
 pytestmark = pytest.mark.needs("strace")
 SEED = 20261126
 POINTS = 5  # of each stage
 
 
-def table(rows: list[Row]) -> str:
-    return "\n".join("  ".join(sweep.cells(row)) for row in rows)
-
-
 @pytest.fixture(scope="module")
 def machine(tree: Path) -> Iterator[DaqDisks]:
-    mark = os.environ.pop(TEST_MARK, None)  # its process outlives the test that came first
-    made = DaqDisks(tree)
-    try:
-        daq_transfer.prepare(made)
-        if mark:
-            os.environ[TEST_MARK] = mark
-        yield made
-    finally:
-        made.close()
+    yield from prepared(tree, DaqDisks, daq_transfer.prepare)
 
 
 @pytest.mark.parametrize("stage", BY_NAME)
