@@ -29,6 +29,7 @@ from dmtools.settings.kinds import (
     TrainOk,
     Web,
 )
+from dmtools.settings.lta import Lta
 
 __all__ = [
     "PORTS",
@@ -39,6 +40,7 @@ __all__ = [
     "Fts",
     "HomeMissing",
     "Log",
+    "Lta",
     "Migrate",
     "Outage",
     "Rule",
@@ -49,6 +51,7 @@ __all__ = [
     "Web",
     "database_problem",
     "default_daq",
+    "default_lta",
     "default_rules",
     "find",
     "known_keys",
@@ -95,6 +98,19 @@ def default_daq(home: Path, found: Daq) -> Daq:
     tape = (found.tape or f"{below}/tape").rstrip("/")
     zips = (found.zips or f"{site}/zips").rstrip("/")
     return msgspec.structs.replace(found, disks=disks, site=site, tape=tape, zips=zips)
+
+
+def default_lta(home: Path, found: Lta) -> Lta:
+    """The places of [lta] that are not configured: below HOME/demo/lta."""
+    below = home / "demo/lta"
+    directories = {"outbound": "outbound", "remote_buffer": "remote/buffer", "remote_export": "remote/export"}
+    directories |= {"tape_root": "remote/tape", "warehouse": "warehouse"}
+    places: dict[str, Any] = {key: getattr(found, key) or str(below / place) for key, place in directories.items()}
+    places |= {key: (getattr(found, key) or file_url(below / "remote" / key)).rstrip("/") for key in ("buffer", "export")}
+    places["slots"] = found.slots or tuple(str(below / "slots" / f"slot{n}") for n in range(1, 5))
+    places["delete_roots"] = found.delete_roots or (places["warehouse"],)
+    places["token_file"] = found.token_file or str(home / "secrets/lta-worker.token")
+    return msgspec.structs.replace(found, **places)
 
 
 def find(config: Path | None = None, home: Path | None = None) -> tuple[Path, Path]:
@@ -156,6 +172,7 @@ def parse(text: str, *, home: Path, file: Path | None) -> Settings:
     if "rules" not in table.get("migrate", {}):
         values["migrate"] = msgspec.structs.replace(values.get("migrate", Migrate()), rules=default_rules(home))
     values["daq"] = default_daq(home, values.get("daq", Daq()))
+    values["lta"] = default_lta(home, values.get("lta", Lta()))
     return Settings(**{**values, "home": home, "file": file})
 
 

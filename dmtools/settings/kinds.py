@@ -7,6 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from dmtools.settings.lta import Lta
+
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0)]
 PORTS = ("dm-web", "dqm-server", "lta-rest-server", "fts1", "fts2", "dqm", "datalogger", "daq", "archive")
@@ -283,6 +285,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     fts: Fts = Fts()
     migrate: Migrate = Migrate()
     daq: Daq = Daq()
+    lta: Lta = Lta()
     control: Control = Control()
     train_ok: TrainOk = TrainOk()
     web: Web = Web()
@@ -304,6 +307,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "fts": Fts,
     "migrate": Migrate,
     "daq": Daq,
+    "lta": Lta,
     "control": Control,
     "train_ok": TrainOk,
     "web": Web,
