@@ -40,6 +40,7 @@ lta_bundle = table(
     Column("proved", Instant),
     Column("audited", Instant),
     Index("lta_bundle_state", "state", "destination", "ready"),
+    Index("lta_bundle_since", "state", "since"),
     Index("lta_bundle_ideal", "ideal_key"),
     Index("lta_bundle_audited", "state", "audited"),
     Index("lta_bundle_directory", "directory_id"),

@@ -13,6 +13,7 @@ down_revision = "0003"
 INDEXES = {
     "lta_bundle": {
         "lta_bundle_state": ["state", "destination", "ready"],
+        "lta_bundle_since": ["state", "since"],
         "lta_bundle_ideal": ["ideal_key"],
         "lta_bundle_audited": ["state", "audited"],
         "lta_bundle_directory": ["directory_id"],

@@ -1,0 +1,46 @@
+"""lta's entry in the register of pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from dmtools.control.entry import Component, Pipeline
+from dmtools.ledger import tables
+from dmtools.lta import states as s
+
+
+def oldest(connection: Connection, states: Sequence[str]) -> dict[str, datetime]:
+    """When the oldest bundle of each state came into it: one look into the index `lta_bundle_since` for each."""
+    column = tables.lta_bundle.c
+    found = {}
+    for state in states:
+        if (since := connection.execute(select(func.min(column.since)).where(column.state == state)).scalar()) is not None:
+            found[state] = since
+    return found
+
+
+PIPELINE = Pipeline(
+    name="lta",
+    meaning="arriving disks to the warehouse, full directories to bundles, bundles to the tape of a remote site, and back",
+    states=s.STATES,
+    open=(
+        s.UNTOUCHED, s.JSON_MADE, s.PUSH_PROBLEM, s.PUSH_DONE, s.NERSC_RUNNING, s.NERSC_DONE, s.NERSC_PROBLEM, s.RETRY,
+    ),
+    done=(s.NERSC_CLEAN,),
+    bad=(s.QUARANTINED,),
+    components=(
+        Component("bundle-scanner", "new bundles -> the buffer of the remote site, through FTS", "*/10 * * * *"),
+        Component("nersc-client", "at the remote site: buffer -> tape, each bundle proved", "*/10 * * * *"),
+        Component("dump-control", "arriving disks in their slots -> the warehouse", "*/10 * * * *"),
+        Component("glue", "full directories -> bundles", "5-55/10 * * * *"),
+        Component("audit", "a sample of what is on tape is read again", "30 2 * * *"),
+        Component("restore", "a bundle, or one file of it, back"),
+        Component("manual-bundle", "bundles that are proved on tape leave the outbound directory"),
+        Component("manual-files", "the source files of such bundles leave the warehouse"),
+    ),
+    oldest=oldest,
+    person="dm-monitoring lta",
+)  # fmt: skip
