@@ -18,7 +18,7 @@ from dmtools import clock
 from dmtools.control.passes import Pass
 from dmtools.daq import copying, files, outcomes
 from dmtools.daq.copying import Outcome
-from dmtools.daq.crew import Crew
+from dmtools.storage.crew import Crew
 from dmtools.daq.disks import Disk, look_at
 from dmtools.daq.files import File
 from dmtools.daq.proving import prove

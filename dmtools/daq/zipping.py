@@ -18,7 +18,7 @@ from dmtools.daq import jobfile
 from dmtools.daq.deflating import BLOCK, crc32, deflate, threads
 from dmtools.daq.jobfile import Job, Result, Source, Summed, Zip
 from dmtools.daq.scratch import scratch
-from dmtools.daq.zipformat import ZipWriter
+from dmtools.storage.zipformat import ZipWriter
 from dmtools.daq.ziptest import BadZip, Proved, prove
 from dmtools.names import NameRefused, file_path, file_url, shown
 from dmtools.settings import Settings

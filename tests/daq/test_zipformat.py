@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from dmtools.daq import deflating
 from dmtools.daq.jobfile import JobRefused, member_name, read_job
-from dmtools.daq.zipformat import LIMIT, ZipWriter
+from dmtools.storage.zipformat import LIMIT, ZipWriter
 from dmtools.daq.ziptest import BadZip, prove
 from dmtools.names import encode
 

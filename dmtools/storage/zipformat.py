@@ -6,7 +6,7 @@ Python's zipfile can't: it takes no raw names, no compressed data that are made 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -64,6 +64,18 @@ class Member:
         return _CENTRAL.pack(b"PK\1\2", *head, *tail) + self.name + extra
 
 
+def directory(members: Sequence[Member], start: int) -> bytes:
+    """What stands behind the last member, at `start`: the directory, and the end record."""
+    listed = b"".join([member.central() for member in members])
+    count, length = len(members), len(listed)
+    long = b""
+    if count >= 0xFFFF or start >= LIMIT or length >= LIMIT:
+        record = (_END64.size - 12, _UNIX | _ZIP64, _ZIP64, 0, 0, count, count, length, start)
+        long = _END64.pack(b"PK\6\6", *record) + _LOCATOR.pack(b"PK\6\7", 0, start + length, 1)
+    short = min(count, 0xFFFF)
+    return listed + long + _END.pack(b"PK\5\6", 0, 0, short, short, min(length, LIMIT), min(start, LIMIT), 0)
+
+
 class ZipWriter:
     """A zip that grows in a file which can be sought in."""
 
@@ -107,16 +119,7 @@ class ZipWriter:
 
     def close(self) -> None:
         """The directory, and the end record; the file itself stays open."""
-        start = self._file.tell()
-        for member in self._members:
-            self._file.write(member.central())
-        count, length = len(self._members), self._file.tell() - start
-        if count >= 0xFFFF or start >= LIMIT or length >= LIMIT:
-            end = start + length
-            record = (_END64.size - 12, _UNIX | _ZIP64, _ZIP64, 0, 0, count, count, length, start)
-            self._file.write(_END64.pack(b"PK\6\6", *record) + _LOCATOR.pack(b"PK\6\7", 0, end, 1))
-        short = min(count, 0xFFFF)
-        self._file.write(_END.pack(b"PK\5\6", 0, 0, short, short, min(length, LIMIT), min(start, LIMIT), 0))
+        self._file.write(directory(self._members, self._file.tell()))
         self._file.flush()
 
     def _begin(self, name: bytes, method: int, size: int) -> Member:
