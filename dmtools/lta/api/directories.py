@@ -106,7 +106,10 @@ class Full(Ask, frozen=True, kw_only=True):
 
 
 class ClaimDirectories(Ask, frozen=True, kw_only=True):
-    """Claims directories of a HOME for some time."""
+    """Claims directories of a HOME for some time.
+
+    `ids`: only among these.
+    """
 
     PATH: ClassVar[str] = "/directories/claim"
     ROLE: ClassVar[str] = WORKER
@@ -117,6 +120,7 @@ class ClaimDirectories(Ask, frozen=True, kw_only=True):
     most: Few = 1
     holder: Text
     seconds: Seconds = 600
+    ids: tuple[Number, ...] = ()
 
 
 class DirectoryMove(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

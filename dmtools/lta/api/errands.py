@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from msgspec import Meta, Struct
 
 from dmtools.lta.api import WORKER, Ask, Done, Few, Number, Seconds, Sha512, Site, Size, Text, Why, WordOf
-from dmtools.lta.api.bundles import Bundle, Held
+from dmtools.lta.api.bundles import Bundle, Bundles, Held
 
 Kind = Annotated[str, Meta(pattern="^(recall|fixity)$")]
 
@@ -130,3 +130,28 @@ class ReleaseErrands(Ask, frozen=True, kw_only=True):
     ANSWER: ClassVar[type[Struct]] = Done
 
     held: Annotated[tuple[Held, ...], Meta(min_length=1, max_length=1000)]
+
+
+class Due(Bundles, frozen=True, kw_only=True):
+    """Bundles to be read again, those that were proved or read longest ago first.
+
+    `proved`: how many are proved on tape at all; `asked`: how many have an open errand of this kind already.
+    """
+
+    proved: int
+    asked: int
+
+
+class DueForAudit(Ask, frozen=True, kw_only=True):
+    """Bundles whose copy on tape was neither proved nor read since an instant.
+
+    Those that have an open fixity errand are left out.
+    """
+
+    METHOD: ClassVar[str] = "GET"
+    PATH: ClassVar[str] = "/errands/due"
+    ANSWER: ClassVar[type[Struct]] = Due
+
+    before: datetime
+    destination: Site | None = None
+    limit: Few = 100
