@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dmtools import clock
 from dmtools.command.report import one_line
-from dmtools.settings import Log
+
+if TYPE_CHECKING:
+    from dmtools.settings import Log
 
 
 class LogFile:

@@ -17,10 +17,10 @@ import click
 from dmtools import __version__
 from dmtools.command.log import LogFile
 from dmtools.command.report import Report, print_json
-from dmtools.settings import HomeMissing, Settings, SettingsError, load
 
 if TYPE_CHECKING:
     from dmtools.ledger import Ledger
+    from dmtools.settings import Settings
 
 PARTIAL, USAGE, UNAVAILABLE = 1, 2, 75
 MISSING = (errno.ENOENT, errno.ENOTDIR)
@@ -70,6 +70,8 @@ class Context:
     def settings(self) -> Settings:
         """The settings in force. Raises SettingsError."""
         if self._settings is None:
+            from dmtools.settings import load  # the zipapp of lta's remote site has other ones
+
             self._settings = load(self.config, self.home_option)
         return self._settings
 
@@ -238,18 +240,6 @@ def tell(context: Context, problem: BaseException) -> int:
     if isinstance(problem, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
-    if isinstance(problem, HomeMissing):
-        for text in problem.problems:
-            what, _, step = text.partition("; ")
-            report.problem("no HOME", str(problem.file), why=what, left=left, next=step or "make one with dm-config init")
-        report.state = "unavailable"
-        return UNAVAILABLE
-    if isinstance(problem, SettingsError):
-        for text in problem.problems:
-            step = "mend it, then: dm-config check"
-            report.problem("wrong settings", str(problem.file or ""), why=text, left=left, next=step)
-        report.state = "failed"
-        return USAGE
     if isinstance(problem, Refused):
         report.problem("refused", context.name, why=str(problem), left=left, next=f"see {context.name} --help")
         report.state = "failed"
@@ -261,13 +251,34 @@ def tell(context: Context, problem: BaseException) -> int:
     return _tell_rare(context, problem)
 
 
-def _tell_rare(context: Context, problem: BaseException) -> int:
-    from dmtools.ledger.engine import LedgerUnavailable
+def _is(problem: BaseException, module: str, name: str) -> bool:
+    """Is it of this class? What was never loaded raised nothing: it isn't loaded for the question."""
+    return module in sys.modules and isinstance(problem, getattr(sys.modules[module], name))
 
+
+def _tell_settings(context: Context, problem: Any) -> int:
+    report, left = context.report, "nothing was changed"
+    if _is(problem, "dmtools.settings", "HomeMissing"):
+        for text in problem.problems:
+            what, _, step = text.partition("; ")
+            report.problem("no HOME", str(problem.file), why=what, left=left, next=step or "make one with dm-config init")
+        report.state = "unavailable"
+        return UNAVAILABLE
+    for text in problem.problems:
+        step = "mend it, then: dm-config check"
+        report.problem("wrong settings", str(problem.file or ""), why=text, left=left, next=step)
+    report.state = "failed"
+    return USAGE
+
+
+def _tell_rare(context: Context, problem: BaseException) -> int:
+    if _is(problem, "dmtools.settings", "SettingsError"):
+        return _tell_settings(context, problem)
     report = context.report
     kept = "what was booked before stays booked; the next pass goes on from there"
-    if isinstance(problem, LedgerUnavailable):
-        report.problem("no database", context.name, why=str(problem), left=kept, next=problem.next_step)
+    if _is(problem, "dmtools.ledger.engine", "LedgerUnavailable"):
+        step = getattr(problem, "next_step")  # noqa: B009 - mypy doesn't know the class
+        report.problem("no database", context.name, why=str(problem), left=kept, next=step)
         report.state = "unavailable"
         return UNAVAILABLE
     if isinstance(problem, OSError) and problem.errno in WORLD:
