@@ -15,14 +15,14 @@ from dmtools.daq import standing
 from dmtools.daq import states as s
 from dmtools.daq.disks import Look
 from dmtools.daq.home import Home
-from dmtools.daq.lfn import Naming
+from dmtools.daq.lfn import NO_FILES, Naming
 from dmtools.daq.rows import Maker, Row
-from dmtools.daq.walking import Walk
 from dmtools.daq.zips import FILES
 from dmtools.ledger import tables
 from dmtools.spool import folders as at
 from dmtools.spool.folders import Folders
 from dmtools.storage.answers import StorageError
+from dmtools.storage.walking import Walk
 from dmtools.transfers import lists
 
 D, F, L, Z = tables.daq_disk.c, tables.daq_file.c, tables.filelist.c, tables.daq_zip.c
@@ -191,7 +191,7 @@ def _disks(this: Pass) -> Iterator[Finding]:
 
 def _disk(this: Pass, disk: int, path: str, shown: str, look: Look) -> Iterator[Finding]:
     """Rows without a file, files without a row, what killed deletes left."""
-    walk = Walk(names.decode(path), this.settings.daq.disk_seconds, Maker(disk, Naming(this.settings.daq)).rows)
+    walk = Walk(names.decode(path), this.settings.daq.disk_seconds, Maker(disk, Naming(this.settings.daq)).rows, skip=NO_FILES)
     there: set[bytes] = set()
     try:
         for batch in walk.rows():

@@ -8,7 +8,6 @@ bytes are taken for the copy, and only the copy that our own books name is taken
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from dmtools.storage.answers import Copied, Present, StorageError, Store, Unknow
 from dmtools.storage.deadline import Pulse
 from dmtools.storage.errnos import class_of
 from dmtools.storage.grouped import Staged, stage
+from dmtools.storage.writers import is_written
 
 LOOK_SECONDS = 600.0
 BLOCK = 1 << 20
@@ -77,7 +77,7 @@ def copy(file: File, source: bytes, destination: str, store: Store, fence: int, 
         return _copy(file, reader, before, source, destination, store, fence, pulse)
 
     try:
-        return _with_source(file, source, act)
+        return _with_source(file, source, act, pulse)
     except StorageError as problem:
         if problem.cls == "changed":
             return Outcome(file, "growing", now=_now(source))
@@ -93,16 +93,16 @@ def compare(file: File, source: bytes, checksum: str, pulse: Pulse) -> Outcome:
 
     def act(reader: int, before: os.stat_result) -> Outcome:
         copied = _sum(reader, before.st_size, source, pulse)
-        _refuse_changed(reader, source, before)
+        _refuse_changed(reader, source, before, pulse)
         return Outcome(file, "same" if copied.checksum == checksum else "other", copied)
 
-    return _with_source(file, source, act)
+    return _with_source(file, source, act, pulse)
 
 
-def _with_source(file: File, source: bytes, act: Callable[[int, os.stat_result], Outcome]) -> Outcome:
+def _with_source(file: File, source: bytes, act: Callable[[int, os.stat_result], Outcome], pulse: Pulse) -> Outcome:
     """Acts on the open file; what is the disk's side of a failure is an outcome."""
     try:
-        with _opened(file, source) as (reader, before):
+        with _opened(file, source, pulse) as (reader, before):
             return act(reader, before)
     except Gone:
         return Outcome(file, "gone")
@@ -128,7 +128,7 @@ def _copy(
     if not local:
         try:
             copied = store.copy(names.file_url(source), destination, fence=fence)
-            _refuse_changed(reader, source, before)
+            _refuse_changed(reader, source, before, pulse)
             return Outcome(file, "sent", copied)
         except StorageError as problem:
             if problem.cls != "occupied":
@@ -137,7 +137,7 @@ def _copy(
     if isinstance(found, Unknown):
         raise StorageError("io" if found.wide else "occupied", found.reason, wide=found.wide)
     copied = _sum(reader, before.st_size, source, pulse)
-    _refuse_changed(reader, source, before)
+    _refuse_changed(reader, source, before, pulse)
     if isinstance(found, Present) and (found.size, found.checksum) == (copied.size, copied.checksum):
         return Outcome(file, "there", copied)
     if isinstance(found, Present):
@@ -155,7 +155,7 @@ def _copy(
 def _stage(file: File, reader: int, before: os.stat_result, source: bytes, destination: str, fence: int, pulse: Pulse) -> Outcome:
     staged = stage(reader, source, before, names.file_path(destination), str(fence), pulse)
     try:
-        _refuse_changed(reader, source, before)
+        _refuse_changed(reader, source, before, pulse)
     except BaseException:
         staged.discard()
         raise
@@ -163,10 +163,11 @@ def _stage(file: File, reader: int, before: os.stat_result, source: bytes, desti
 
 
 @contextmanager
-def _opened(file: File, source: bytes) -> Iterator[tuple[int, os.stat_result]]:
+def _opened(file: File, source: bytes, pulse: Pulse) -> Iterator[tuple[int, os.stat_result]]:
     """The file, open, when it is still what was recorded and nobody writes it. Raises Growing, Gone, Failed."""
     try:
-        reader = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with pulse.reading():
+            reader = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise Gone from None
     except OSError as problem:
@@ -177,7 +178,7 @@ def _opened(file: File, source: bytes) -> Iterator[tuple[int, os.stat_result]]:
             raise Failed(StorageError("invalid", f"{file.shown} is no regular file any more"))
         if (before.st_size, before.st_mtime_ns, before.st_ino) != (file.size, file.mtime_ns, file.inode):
             raise Growing(before)
-        if _is_written(reader):
+        if is_written(reader):
             raise Growing(before)
         yield reader, before
     finally:
@@ -190,28 +191,14 @@ def _error(file: File, problem: OSError) -> StorageError:
     return StorageError(cls, why, wide=False if problem.errno == errno.EIO else None)  # one bad block is no bad disk
 
 
-def _is_written(reader: int) -> bool:
-    """Has anybody the file open for writing? Only its owner and root are told; a lease is held for no longer than the answer.
-
-    The signal that a broken lease sends is ignored by the pass (`transfer`).
-    """
-    try:
-        fcntl.fcntl(reader, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    fcntl.fcntl(reader, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return False
-
-
-def _refuse_changed(reader: int, source: bytes, before: os.stat_result) -> None:
+def _refuse_changed(reader: int, source: bytes, before: os.stat_result, pulse: Pulse) -> None:
     """Raises Growing or Gone when the file isn't what it was when its reading began."""
-    now = _now(source)
+    with pulse.reading():
+        now = _now(source)
     if now is None:
         raise Gone
     same = (before.st_size, before.st_mtime_ns, before.st_ino)
-    if same != (now.st_size, now.st_mtime_ns, now.st_ino) or _is_written(reader):
+    if same != (now.st_size, now.st_mtime_ns, now.st_ino) or is_written(reader):
         raise Growing(now)
 
 
@@ -225,7 +212,7 @@ def _now(source: bytes) -> os.stat_result | None:
 def _sum(reader: int, size: int, source: bytes, pulse: Pulse) -> Copied:
     value, place = 1, 0
     try:
-        while place <= size and (block := os.pread(reader, BLOCK, place)):
+        while place <= size and (block := _block(reader, place, pulse)):
             value = sums.adler32(block, value)
             place += len(block)
             pulse.beat()
@@ -235,10 +222,15 @@ def _sum(reader: int, size: int, source: bytes, pulse: Pulse) -> Copied:
     return Copied(place, sums.text(value))
 
 
+def _block(reader: int, place: int, pulse: Pulse) -> bytes:
+    with pulse.reading():
+        return os.pread(reader, BLOCK, place)
+
+
 def _is_sound(file: File, source: bytes, pulse: Pulse) -> bool:
     """After a copy failed by trouble that may be the storage's: can the disk's file be read?"""
     try:
-        with _opened(file, source) as (reader, before):
+        with _opened(file, source, pulse) as (reader, before):
             _sum(reader, before.st_size, source, pulse)
     except (Gone, Growing):
         return True

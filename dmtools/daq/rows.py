@@ -13,10 +13,10 @@ from sqlalchemy import Connection, select
 from dmtools import names
 from dmtools.daq.lfn import Naming, half
 from dmtools.daq.states import FOUND, SKIPPED, STATES
-from dmtools.daq.walking import Files, kind
 from dmtools.ledger import journal, tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.types import AnyRow
+from dmtools.storage.walking import Files, kind
 
 F = tables.daq_file.c
 TOGETHER = 100  # rows a statement

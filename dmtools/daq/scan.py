@@ -17,15 +17,15 @@ from sqlalchemy.exc import IntegrityError
 from dmtools import clock
 from dmtools.control.passes import Pass
 from dmtools.daq.disks import Disk, changed
-from dmtools.daq.lfn import Naming
+from dmtools.daq.lfn import NO_FILES, Naming
 from dmtools.daq.rows import OF_SKIPPED, Maker, Row, add, firsts
 from dmtools.daq.states import AT_SITE, FOUND, FREED, SKIPPED, STATES
-from dmtools.daq.walking import Walk
 from dmtools.ledger import journal, tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.journal import Move
 from dmtools.ledger.types import AnyRow
 from dmtools.storage.answers import StorageError
+from dmtools.storage.walking import Walk
 
 F = tables.daq_file.c
 BATCH = 20_000  # rows a transaction
@@ -88,7 +88,7 @@ class Scan:
         self.found = Scanned()
         since = disk.scanned if not whole and disk.scanned and disk.flagged and disk.scanned >= disk.flagged else None
         since_ns = int((since - MARGIN).timestamp() * 1e9) if since else 0
-        self.walk = Walk(disk.path, this.settings.daq.disk_seconds, maker.rows, since_ns)
+        self.walk = Walk(disk.path, this.settings.daq.disk_seconds, maker.rows, since_ns, skip=NO_FILES)
 
     def run(self) -> Scanned:
         """Walks, records in batches, writes down that the whole disk was read. Raises StorageError."""

@@ -19,7 +19,7 @@ NAMED = 20  # skipped files that one scan tells by name
 
 def transfer(this: Pass, threads: int) -> None:
     """One pass over all disks of this HOME."""
-    signal.signal(signal.SIGIO, signal.SIG_IGN)  # see copying._is_written
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # see storage.writers
     disks = look_at_all(this)
     if this.dry_run:
         plan.tell(this, disks)

@@ -1,4 +1,4 @@
-"""Every file below a disk's root, in a process of its own: it may hang with its disk, and uses the second processor.
+"""Every file below a directory, in a process of its own: it may hang with its disk, and uses the second processor.
 
 The child reads directories and makes rows; the parent, which has the database, gets them by a pipe, and gives a child up that
 shows no sign of life. The child touches nothing of its parent's and ends with it.
@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from dmtools.daq.lfn import NO_FILES
 from dmtools.names import encode, shown
 from dmtools.storage.answers import StorageError
 from dmtools.storage.errnos import error_of
@@ -41,12 +40,15 @@ class Walk:
     """One walk; what it found beside rows stands in it when `rows` has ended.
 
     `make` turns files into rows. `since_ns`: files of directories that didn't change since are passed over; 0: none are.
+    `skip`: names at the root that are passed over; `hidden`: names that begin with a dot are read, too.
     """
 
     root: bytes
     stall: float
     make: Callable[[Files], Made]
     since_ns: int = 0
+    skip: frozenset[bytes] = frozenset()
+    hidden: bool = True
     directories: list[bytes] = field(default_factory=list)  # below the root, parents first; only of a walk without `since_ns`
     unreadable: list[str] = field(default_factory=list)
     aside: list[bytes] = field(default_factory=list)
@@ -129,7 +131,7 @@ class Walk:
             quiet = bool(self.since_ns) and os.stat(place).st_mtime_ns < self.since_ns
             with os.scandir(place) as entries:
                 for entry in entries:
-                    if not directory and entry.name in NO_FILES:
+                    if self._passes_over(entry.name, directory):
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(before + entry.name)
@@ -146,6 +148,9 @@ class Walk:
             if not isinstance(problem, FileNotFoundError):  # gone since is no trouble
                 self.unreadable.append(f"{shown(encode(place))}: {os.strerror(problem.errno or 0)}")
         yield found
+
+    def _passes_over(self, name: bytes, directory: bytes) -> bool:
+        return (not directory and name in self.skip) or (not self.hidden and name.startswith(b"."))
 
     def _take(self, entry: os.DirEntry[bytes], before: bytes, found: list[File]) -> None:
         if ASIDE.fullmatch(entry.name):
