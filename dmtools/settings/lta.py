@@ -17,6 +17,7 @@ class Lta(Struct, frozen=True, kw_only=True):
     ca_file: the certificate authority of its https, a PEM file; empty: the system's
     destination: the name of the remote site, as bundles, tokens and lines of dm-monitoring have it
     outbound: where bundles appear that are to be shipped, a directory; empty: HOME/demo/lta/outbound
+    outbound_url: URL of outbound, as FTS knows it; empty: file:// and outbound
     buffer: URL of the remote site's buffer, as FTS knows it; empty: HOME/demo/lta/remote/buffer
     settle_seconds: a bundle that was written less than so long ago is not taken yet
     max_pushes: at most so many bundles are on their way to the buffer
@@ -59,6 +60,7 @@ class Lta(Struct, frozen=True, kw_only=True):
     ca_file: str = ""
     destination: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}$")] = "nersc"
     outbound: str = ""
+    outbound_url: str = ""
     buffer: str = ""
     settle_seconds: Annotated[int, Meta(ge=0)] = 60
     max_pushes: Positive = 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,16 +23,25 @@ from dmtools.transfers.watch import watch
 
 __all__ = ["mend", "put", "submit", "watch"]
 T = tables.transfer.c
+Facts = Mapping[Pair, tuple[int, str]]
 
 
 def put(
-    connection: Connection, road: Road, wanted: Sequence[tuple[str, Sequence[Pair]]], *, by: str, at: datetime
+    connection: Connection,
+    road: Road,
+    wanted: Sequence[tuple[str, Sequence[Pair]]],
+    *,
+    by: str,
+    at: datetime,
+    facts: Facts | None = None,
 ) -> dict[Pair, int]:
     """New lists (name, files), in the caller's transaction; `mend` then writes their files into TODO.
 
     Gives each pair's list. A destination that is known is put on the road again when it is Bad; one that is
-    under way or proved stays as it is, with its list.
+    under way or proved stays as it is, with its list. `facts`: size and checksum of sources that were read already, so
+    that a road without `check_source` reads them no second time.
     """
+    facts = facts or {}
     pairs = [pair for _, found in wanted for pair in found]
     known = _known(connection, road, pairs)
     new = [pair for pair in pairs if pair not in known]
@@ -48,11 +57,11 @@ def put(
     made = lists.by_names(connection, road.pipeline, road.home, [one["name"] for one in rows])
     list_of = {pair: made[name].id for name, found in fresh for pair in found}
     if new:
-        connection.execute(insert(tables.transfer), [_row(road, pair, list_of[pair], at) for pair in new])
+        connection.execute(insert(tables.transfer), [_row(road, pair, list_of[pair], facts, at) for pair in new])
     found = _known(connection, road, new)
     moves = [Move(found[pair].id, "", RETRY, "put on the road") for pair in new]
     record(connection, road.states, moves, by=by, at=at, table=tables.transfer)
-    moves = [_again(known[pair], pair, list_of[pair]) for pair in again]
+    moves = [_again(known[pair], pair, list_of[pair], facts) for pair in again]
     if moves:
         advance(connection, tables.transfer, road.states, moves, by=by, at=at)
     return {**staying, **list_of}
@@ -64,14 +73,16 @@ def _known(connection: Connection, road: Road, pairs: Sequence[Pair]) -> dict[Pa
     return {keys[r.place_key]: r for part in chunks(list(keys)) for r in connection.execute(query.where(T.place_key.in_(part)))}
 
 
-def _row(road: Road, pair: Pair, list_id: int, at: datetime) -> dict[str, Any]:
+def _row(road: Road, pair: Pair, list_id: int, facts: Facts, at: datetime) -> dict[str, Any]:
     name = road.rules.lfn(pair)
+    size, checksum = facts.get(pair, (None, None))
     found: dict[str, Any] = {"pipeline": road.pipeline, "name": name, "name_key": names.key(name), "source": pair.source}
     found |= {"destination": pair.destination, "place_key": names.key(pair.destination), "state": RETRY, "since": at}
-    return found | {"list_id": list_id, "failures": 0, "tries": 0, "overwrite": 0}
+    return found | {"list_id": list_id, "failures": 0, "tries": 0, "overwrite": 0, "size": size, "checksum": checksum}
 
 
-def _again(row: AnyRow, pair: Pair, list_id: int) -> Move:
+def _again(row: AnyRow, pair: Pair, list_id: int, facts: Facts) -> Move:
+    size, checksum = facts.get(pair, (None, None))
     values: tuple[tuple[str, Any], ...] = (("source", pair.source), ("list_id", list_id), ("failures", 0))
-    values += (("size", None), ("checksum", None), ("error_class", None), ("reason", None))
-    return Move(row.id, row.state, RETRY, "put on the road again", 0, size_before=row.size or 0, values=values)
+    values += (("size", size), ("checksum", checksum), ("error_class", None), ("reason", None))
+    return Move(row.id, row.state, RETRY, "put on the road again", size or 0, size_before=row.size or 0, values=values)
