@@ -49,7 +49,7 @@ def pipeline_lines(name: str, record: dict[str, Any], at: datetime) -> Iterator[
     for one in record["buffers"]:
         yield f"{name} buffer {one_line(one['name'])} {room(one, at)}, {filling(one, at)}"
     for one in record["notes"]:
-        yield one_line(f"{name} {note(one)}")
+        yield note(one) if one["kind"].endswith("=") else f"{name} {note(one)}"
     for one in record["stuck"]:
         head, why, step = stuck(one, at)
         yield f"{name} stuck {head}: {why}{'; do: ' + step if step else ''}"
@@ -138,7 +138,9 @@ def stuck(one: dict[str, Any], at: datetime) -> tuple[str, str, str]:
 
 
 def note(one: dict[str, Any]) -> str:
-    """How a disk, the jobs and the like stand."""
+    """How a disk, the jobs and the like stand; a kind that ends with = is a line of its own form: `NERSCStatus=   Run | ...`."""
+    if one["kind"].endswith("="):
+        return one_line(f"{one['kind']}{one['said']}")
     return one_line(f"{one['kind']} {one['name']} {one['state']}: {one['said']}")
 
 

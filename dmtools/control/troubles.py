@@ -21,6 +21,16 @@ DAQ_DISK_AWAY = "A DAQ disk is away or hangs"
 DAQ_JOBS = "Zip jobs are held or lost"
 DAQ_UNPROVED = "A zip is not proved on tape"
 DAQ_BAD = "Files of a DAQ disk are Bad"
+LTA_REMOTE = "The remote archive is silent or in Error"
+LTA_LOCAL = "The source site is silent or in Error"
+LTA_QUARANTINED = "A bundle is quarantined"
+LTA_PROBLEM = "A bundle is PushProblem or NERSCProblem"
+LTA_WAITS = "Bundles wait for a person"
+LTA_ROOM = "A buffer of the archive is full"
+LTA_LOAD = "No disk is left to dump"
+LTA_DISK = "An arriving disk or its slot is bad"
+LTA_DIRECTORY = "A full directory has a problem"
+LTA_AUDIT = "The tape has other bytes"
 
 OF_FIGURES = {
     "server_away": SERVER_AWAY,

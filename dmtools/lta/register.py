@@ -42,5 +42,13 @@ PIPELINE = Pipeline(
         Component("manual-files", "the source files of such bundles leave the warehouse"),
     ),
     oldest=oldest,
+    trace="dmtools.lta.traces:trace",
+    search="dmtools.lta.traces:search",
+    near="dmtools.lta.traces:near",
+    probes="dmtools.lta.probes:figures",
+    buffers="dmtools.lta.outlook:buffers",
+    stuck="dmtools.lta.outlook:stuck",
+    duplicates="dmtools.lta.outlook:duplicates",
+    notes="dmtools.lta.outlook:notes",
     person="dm-monitoring lta",
 )  # fmt: skip
