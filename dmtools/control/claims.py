@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,9 +11,12 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.engine import Row
 
 from dmtools import clock
+from dmtools.command.named import named
+from dmtools.control.entry import Pipeline
 from dmtools.ledger import journal, tables
 from dmtools.ledger.engine import Ledger
 from dmtools.ledger.leases import is_over, machine, started
+from dmtools.settings import Settings
 
 ALIVE, DEAD, EXPIRED, UNKNOWN = "alive", "dead", "expired", "unknown"
 OVER = (DEAD, EXPIRED)
@@ -21,7 +24,10 @@ OVER = (DEAD, EXPIRED)
 
 @dataclass(frozen=True)
 class Claim:
-    """One lease as it stands. `holder`: alive or dead (a process of this machine), expired, unknown (another machine)."""
+    """One lease as it stands. `holder`: alive or dead (a process of this machine), expired, unknown (another machine).
+
+    A pipeline's own claims have their `pipeline`, and their holder in its words, `called`; since when may not be known.
+    """
 
     fence: int
     resource: str
@@ -29,10 +35,12 @@ class Claim:
     host: str
     pid: int
     command: str | None
-    since: datetime
+    since: datetime | None
     expires: datetime
     at: datetime
     holder: str
+    pipeline: str = ""
+    called: str = ""
 
     def record(self) -> dict[str, Any]:
         """For --json; times in seconds, `left_seconds` negative when it is over."""
@@ -44,7 +52,7 @@ class Claim:
             "command": self.command,
             "fence": self.fence,
             "since": clock.iso(self.since),
-            "held_seconds": max(0.0, round((self.at - self.since).total_seconds(), 1)),
+            "held_seconds": None if self.since is None else max(0.0, round((self.at - self.since).total_seconds(), 1)),
             "expires": clock.iso(self.expires),
             "left_seconds": round((self.expires - self.at).total_seconds(), 1),
             "holder": self.holder,
@@ -52,11 +60,13 @@ class Claim:
 
     def who(self) -> str:
         """`migrate-monitor, pid 4711 on host a`."""
+        if self.called:
+            return self.called
         return f"{self.command + ', ' if self.command else ''}pid {self.pid} on {self.host}"
 
     def sentence(self) -> str:
         """One line for people."""
-        held = clock.age(max(0.0, (self.at - self.since).total_seconds()))
+        held = "" if self.since is None else f" for {clock.age(max(0.0, (self.at - self.since).total_seconds()))},"
         left = (self.expires - self.at).total_seconds()
         end = f"until {clock.local(self.expires)}" if left > 0 else f"over since {clock.age(-left)}"
         said = {
@@ -65,7 +75,27 @@ class Claim:
             EXPIRED: "not extended: the next pass takes it over",
             UNKNOWN: "whether its process lives can't be seen from here",
         }
-        return f"{self.resource} held by {self.who()}, for {held}, {end}; {said[self.holder]}"
+        return f"{self.resource} held by {self.who()},{held} {end}; {said[self.holder]}"
+
+
+def own(connection: Connection, now: datetime, entries: Iterable[Pipeline]) -> list[Claim]:
+    """What is held by the pipelines' own tables."""
+    return [claim for entry in entries if entry.held for claim in named(entry.held)(connection, now)]
+
+
+def hand_back_own(
+    ledger: Ledger, settings: Settings, entries: Iterable[Pipeline], chosen: Callable[[Claim], bool], by: str
+) -> HandedBack:
+    """Ends the chosen ones of them, each pipeline's in a transaction of its own; those whose holder is seen alive stay."""
+    done = HandedBack([], [])
+    for entry in entries:
+        if entry.held and entry.hand_back:
+            with ledger.read() as connection:
+                found = [claim for claim in own(connection, ledger.now(connection), [entry]) if chosen(claim)]
+            done.kept += [claim for claim in found if claim.holder == ALIVE]
+            over = [claim for claim in found if claim.holder != ALIVE]
+            done.given += named(entry.hand_back)(ledger, settings, over, by) if over else []
+    return done
 
 
 def all_of(connection: Connection, now: datetime, *, lock: bool = False) -> list[Claim]:

@@ -160,6 +160,9 @@ class Pipeline:
     (Probing) -> the places that it fills, an iterable of Buffer; and its oldest things that don't move, a few Stuck.
     `duplicates`: (Probing) -> how many items are being moved twice at once. `notes`: (Probing) -> how its disks, jobs and the
     like stand, an iterable of Note. `person`: the command with which a person begins on what is bad; empty: NAME-triage.
+
+    `held`: (Connection, now) -> who holds what by the pipeline's own tables, an iterable of `claims.Claim`; `hand_back`:
+    (Ledger, Settings, claims, by) -> those of them that it ended.
     """
 
     name: str
@@ -182,6 +185,8 @@ class Pipeline:
     duplicates: str = ""
     notes: str = ""
     person: str = ""
+    held: str = ""
+    hand_back: str = ""
 
     def component_names(self) -> tuple[str, ...]:
         """The names of its components."""

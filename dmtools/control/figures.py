@@ -190,7 +190,7 @@ def holders(connection: Connection, now: datetime) -> list[dict[str, Any]]:
             "who": mine[0].who(),
             "holder": mine[0].holder,
             "leases": len(mine),
-            "oldest_seconds": max(0, *(round((now - claim.since).total_seconds()) for claim in mine)),
+            "oldest_seconds": max(0, *(round((now - claim.since).total_seconds()) for claim in mine if claim.since)),
             "overdue": sum(claim.expires <= now for claim in mine),
             "first": mine[0].resource,
         }

@@ -51,4 +51,6 @@ PIPELINE = Pipeline(
     duplicates="dmtools.lta.outlook:duplicates",
     notes="dmtools.lta.outlook:notes",
     person="dm-monitoring lta",
+    held="dmtools.lta.holding:held",
+    hand_back="dmtools.lta.holding:hand_back",
 )  # fmt: skip
