@@ -49,6 +49,7 @@ class Lta(Struct, frozen=True, kw_only=True):
     wanted: the trees of a disk that are dumped; YEAR stands for any four digits; empty: all
     dump_copies: at most so many disks are dumped at once
     dump_hours: a dump that takes longer is told
+    disk_seconds: an arriving disk, or a file, that shows no sign of life for so long is given up until a person looks
     ideal_bytes: lta-glue packs bundles of about this size
     audit_percent: how much of what is archived lta-audit has read again each night
     audit_days: nothing is read again before so many days
@@ -92,6 +93,7 @@ class Lta(Struct, frozen=True, kw_only=True):
     wanted: tuple[str, ...] = ()
     dump_copies: Positive = 2
     dump_hours: Positive = 72
+    disk_seconds: Positive = 120
     ideal_bytes: Positive = 107_374_182_400
     audit_percent: Annotated[float, Meta(ge=0, le=100)] = 1.0
     audit_days: Annotated[int, Meta(ge=0)] = 90

@@ -55,7 +55,7 @@ class NewExpected(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """How many files a directory has when it is full."""
 
     ideal: Text
-    files: Size
+    files: Number
 
 
 class Expect(Ask, frozen=True, kw_only=True):
