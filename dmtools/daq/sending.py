@@ -18,7 +18,6 @@ from dmtools import clock
 from dmtools.control.passes import Pass
 from dmtools.daq import copying, files, outcomes
 from dmtools.daq.copying import Outcome
-from dmtools.storage.crew import Crew
 from dmtools.daq.disks import Disk, look_at
 from dmtools.daq.files import File
 from dmtools.daq.proving import prove
@@ -26,6 +25,7 @@ from dmtools.daq.states import COPIED, FOUND
 from dmtools.ledger.journal import Move
 from dmtools.storage import grouped
 from dmtools.storage.answers import StorageError, Store
+from dmtools.storage.crew import Crew
 from dmtools.storage.deadline import Pulse
 
 BATCH, BATCH_BYTES = 8192, 16 << 30  # claimed at once: no more of large files than others can wait for
@@ -179,15 +179,15 @@ class Batch:
 
     def _look_for_the_silent(self) -> None:
         seconds = self.this.settings.daq.disk_seconds
-        for number, age in self.crew.silent(seconds):
+        for number, age, reads in self.crew.silent(seconds):
             disk = self.sending.disks[self.files[number].disk_id]
             trouble = self.sending.away.get(disk.id) or look_at(disk.path, seconds).trouble
             hangs = age > HANGS * seconds and self.sending.store.scheme == "file"  # other clients end by themselves
             if not (trouble or hangs) or not self.crew.give_up(number):
                 continue
             why = f"{self.files[number].shown}: no byte moved for {age:.0f} s"
-            if trouble:
-                self.sending.away[disk.id] = trouble
+            if trouble or reads:
+                self.sending.away[disk.id] = trouble or f"it gives nothing of {why}"
             else:
                 self.sending.site_trouble = StorageError("timeout", why)
 

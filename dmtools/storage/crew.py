@@ -42,12 +42,12 @@ class Crew(Generic[T]):
         self.open -= 1
         return found
 
-    def silent(self, seconds: float) -> list[tuple[int, float]]:
-        """The jobs that gave no sign of life for so long, and for how many seconds."""
+    def silent(self, seconds: float) -> list[tuple[int, float, bool]]:
+        """The jobs that gave no sign of life for so long, for how many seconds, and whether they wait for their source."""
         now = time.monotonic()
         with self._lock:
-            ages = [(number, now - pulse.last) for number, pulse in self._busy.items()]
-        return [(number, age) for number, age in ages if age > seconds]
+            ages = [(number, now - pulse.last, pulse.reads) for number, pulse in self._busy.items()]
+        return [one for one in ages if one[1] > seconds]
 
     def give_up(self, number: int) -> bool:
         """Leaves a silent job to itself; another thread takes its place. False: it has just ended."""

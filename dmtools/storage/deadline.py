@@ -157,11 +157,23 @@ class Hung(Exception):
 
 
 class Pulse:
-    """The sign of life of a guarded call: it beats at each step, and stops when it was given up."""
+    """The sign of life of a guarded call: it beats at each step, and stops when it was given up.
+
+    `reads`: it is waiting for its source; a silence is the source's then, and not the destination's.
+    """
 
     def __init__(self) -> None:
         self.last = time.monotonic()
-        self.given_up = False
+        self.given_up = self.reads = False
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around what only the source can hold up."""
+        self.reads = True
+        try:
+            yield
+        finally:
+            self.reads = False
 
     def beat(self) -> None:
         """One step forward. Raises Hung in the guarded call once its caller has given it up."""

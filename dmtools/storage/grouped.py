@@ -85,7 +85,7 @@ def stage(reader: int, source: bytes, before: os.stat_result, target: bytes, num
 def _fill(reader: int, writer: int, source: bytes, target: bytes, size: int, pulse: Pulse) -> Copied:
     if size > SMALL:
         return pump(reader, writer, source, target, size, pulse)
-    with acting(source, "read"):
+    with acting(source, "read"), pulse.reading():
         data = os.read(reader, size + 1)
     if len(data) != size:
         raise StorageError("changed", f"{shown(encode(source))} changed while it was read; nothing was copied")

@@ -275,11 +275,12 @@ def pump(reader: int, writer: int, source: bytes, target: bytes, most: int, puls
     grows might never end.
     """
     value, length = 1, 0
+    pulse = pulse or Pulse()
     with contextlib.ExitStack() as stack:
         blocks = [stack.enter_context(memoryview(stack.enter_context(mmap.mmap(-1, BLOCK)))) for _ in range(2)]
         out = stack.enter_context(_Writer(writer, target))
         for view in itertools.cycle(blocks):
-            with acting(source, "read"):
+            with acting(source, "read"), pulse.reading():
                 count = os.readv(reader, [view])
             if count and length <= most:
                 value = sums.adler32(view[:count], value)
@@ -288,8 +289,7 @@ def pump(reader: int, writer: int, source: bytes, target: bytes, most: int, puls
                 return Copied(length, sums.text(value))
             length += count
             out.begin(view[:count], last=count < BLOCK or length >= most)
-            if pulse is not None:
-                pulse.beat()
+            pulse.beat()
     raise AssertionError("a cycle has no end")
 
 
