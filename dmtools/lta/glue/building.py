@@ -21,7 +21,6 @@ from dmtools.storage import checksum as sums
 from dmtools.storage.answers import StorageError
 from dmtools.storage.crew import Crew
 from dmtools.storage.deadline import Pulse
-from dmtools.storage.errnos import error_of
 from dmtools.storage.publish import acting
 from dmtools.storage.zipformat import Member, directory
 
@@ -101,8 +100,11 @@ def _collect(crew: Crew[list[Sums]], found: dict[int, list[Sums]], stall: float)
         if isinstance(result, BaseException):
             raise result
         found[number] = result
-    for _, age in crew.silent(stall):
-        raise StorageError("timeout", f"a file could not be read or written for {age:.0f} s; what was begun was given up")
+    for _, age, reading in crew.silent(stall):
+        what = "a file could not be read" if reading else "the bundle could not be written"
+        late = StorageError("timeout", f"{what} for {age:.0f} s; what was begun was given up")
+        late.reading = reading
+        raise late
 
 
 def _in_turn(job: Callable[[Pulse], Sums], stall: float, each: Callable[[], None]) -> Sums:
@@ -150,7 +152,8 @@ def _piece(piece: Piece, handle: int, target: bytes, wanted: Mapping[str, tuple[
     found: list[Sums] = []
     parts: list[bytes] = []
     for file, member in piece:
-        data = _read(file)
+        with pulse.reading():
+            data = _read(file)
         one = sums_of(data)
         _refuse_other(file, one, wanted)
         member.crc = one.crc32
@@ -175,10 +178,9 @@ def _large(file: File, member: Member, handle: int, target: bytes, wanted: Mappi
 
     reader = _open(file)
     try:
-        found = stream(reader, file.size, write, pulse)
-        _refuse_changed(file, reader, found.size)
-    except OSError as problem:
-        raise error_of(problem, _shown(file), "read") from None
+        with acting(file.path, "read"):
+            found = stream(reader, file.size, write, pulse)
+            _refuse_changed(file, reader, found.size)
     finally:
         os.close(reader)
     _refuse_other(file, found, wanted)
@@ -191,12 +193,11 @@ def _large(file: File, member: Member, handle: int, target: bytes, wanted: Mappi
 def _read(file: File) -> bytes:
     reader = _open(file)
     try:
-        data = os.read(reader, file.size + 1)
-        while 0 < len(data) < file.size and (more := os.read(reader, file.size + 1 - len(data))):
-            data += more
-        _refuse_changed(file, reader, len(data))
-    except OSError as problem:
-        raise error_of(problem, _shown(file), "read") from None
+        with acting(file.path, "read"):
+            data = os.read(reader, file.size + 1)
+            while 0 < len(data) < file.size and (more := os.read(reader, file.size + 1 - len(data))):
+                data += more
+            _refuse_changed(file, reader, len(data))
     finally:
         os.close(reader)
     return data
@@ -204,11 +205,12 @@ def _read(file: File) -> bytes:
 
 def _open(file: File) -> int:
     try:
-        reader = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise Mismatch(f"{_shown(file)} is gone since its directory was looked at") from None
-    except OSError as problem:
-        raise error_of(problem, _shown(file), "read") from None
+        with acting(file.path, "read"):
+            reader = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except StorageError as problem:
+        if problem.cls == "missing":
+            raise Mismatch(f"{_shown(file)} is gone since its directory was looked at") from None
+        raise
     if not stat.S_ISREG(os.fstat(reader).st_mode):
         os.close(reader)
         raise Mismatch(f"{_shown(file)} is no regular file any more")

@@ -62,7 +62,8 @@ def stream(handle: int, most: int, write: Callable[[memoryview, int], None] | No
     under_way: Future[None] | None = None
     with ThreadPoolExecutor(1) as beside:
         for view in itertools.cycle([memoryview(bytearray(BLOCK)), memoryview(bytearray(BLOCK))]):
-            count = os.preadv(handle, [view], place)
+            with pulse.reading():
+                count = os.preadv(handle, [view], place)
             if under_way is not None:
                 under_way.result()
             if not count or place > most:
