@@ -24,6 +24,7 @@ TREE: tuple[tuple[str, str], ...] = (
     ("demo", "castor echo daq site tape lta"),
     ("demo/daq", "data1 data2 data3 data4"),
     ("demo/lta", "outbound remote warehouse slots dump"),
+    ("demo/lta/remote", "buffer export tape"),
     ("demo/lta/slots", "slot1 slot2 slot3 slot4"),
     ("dqm", "raw public"),
     ("datalogger", "draft out site"),
