@@ -1,0 +1,1 @@
+"""Source files of shipped bundles leave the warehouse: guarded, journalled, with a trash."""

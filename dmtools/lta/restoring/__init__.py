@@ -1,0 +1,1 @@
+"""Bundles and files back from the remote archive."""
