@@ -96,7 +96,7 @@ DISK_STATES = States(
         State(INVENTORIED, "in a slot, to be dumped", "lta-dump-control", (DUMPING, ERROR, REMOVED)),
         State(DUMPING, "its trees are copied and proved", "lta-dump-control", (DONE, ERROR, INVENTORIED, REMOVED)),
         State(DONE, "all that was wanted is proved in the warehouse", "lta-dump-control", (REMOVED, INVENTORIED, ERROR)),
-        State(REMOVED, "no longer in a slot", "lta-dump-control", (INVENTORIED,)),
+        State(REMOVED, "no longer in a slot", "lta-dump-control", (INVENTORIED, DONE)),
         State(ERROR, "set aside; its reason is told, the others go on", "lta-dump-control", (INVENTORIED, REMOVED)),
     ),
 )

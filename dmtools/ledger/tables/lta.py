@@ -9,7 +9,8 @@ from dmtools.ledger.types import Id, Instant, Key, Name, Who, Word, Words
 
 # A bundle on its way to one destination. `live_key` is its destination and ideal name, NULL once it is dead. It can be claimed
 # when `ready` has come; a claim moves that on, and makes `fence` larger: with it each later write proves that it is the
-# last holder's. `reserved`: bytes of the destination's quota that are kept for it; `origin`: the state it was quarantined in.
+# last holder's. `reserved`: bytes of the destination's quota that are kept for it; `origin`: the state it was quarantined in;
+# `twin`: an earlier bundle for the same destination with the same content, under another name.
 lta_bundle = table(
     "lta_bundle",
     Column("id", Id, primary_key=True, autoincrement=True),
@@ -39,12 +40,14 @@ lta_bundle = table(
     Column("job", Word),
     Column("proved", Instant),
     Column("audited", Instant),
+    Column("twin", BigInteger),
     Index("lta_bundle_state", "state", "destination", "ready"),
     Index("lta_bundle_since", "state", "since"),
     Index("lta_bundle_ideal", "ideal_key"),
     Index("lta_bundle_audited", "state", "audited"),
     Index("lta_bundle_directory", "directory_id"),
     Index("lta_bundle_sha512", "sha512"),
+    Index("lta_bundle_twin", "twin"),
 )
 
 # What is in a bundle, from its manifest. `source`: where it lay here, with its mtime then; NULL where it isn't known.

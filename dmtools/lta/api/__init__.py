@@ -16,6 +16,8 @@ ROLES = (READER, WORKER, OPERATOR, ADMIN)  # each may all that those before it m
 LOCAL = "local"  # the site of the workers at the source
 
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
+Name = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[!-~]+$")]  # percent-encoded
+Short = Annotated[str, Meta(min_length=1, max_length=190, pattern=r"^[ -~]+$")]
 Why = Annotated[str, Meta(min_length=1, max_length=2000)]
 WordOf = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
 Site = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}$")]

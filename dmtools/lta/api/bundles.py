@@ -14,19 +14,23 @@ from dmtools.lta.api import (
     Ask,
     Done,
     Few,
+    Name,
     Number,
     Seconds,
     Sha512,
+    Short,
     Site,
     Size,
-    Text,
     Why,
     WordOf,
 )  # fmt: skip
 
 
 class Bundle(Struct, frozen=True, kw_only=True):
-    """A bundle as it stands. `ideal`: its name at all sites; `name`: URL of its zip at the source; `home`: whose HOME has it."""
+    """A bundle as it stands. `ideal`: its name at all sites; `name`: URL of its zip at the source; `home`: whose HOME has it.
+
+    `twin`: an earlier bundle for the same destination with the same content, under another name.
+    """
 
     id: int
     destination: str
@@ -53,6 +57,7 @@ class Bundle(Struct, frozen=True, kw_only=True):
     job: str | None
     proved: datetime | None
     audited: datetime | None
+    twin: int | None = None
 
 
 class Bundles(Struct, frozen=True, kw_only=True):
@@ -74,8 +79,8 @@ class ListBundles(Ask, frozen=True, kw_only=True):
 
     states: tuple[WordOf, ...] = ()
     destination: Site | None = None
-    name: Text | None = None
-    like: Text | None = None
+    name: Name | None = None
+    like: Name | None = None
     directory_id: Number | None = None
     after: Size = 0
     limit: Few = 100
@@ -101,16 +106,16 @@ class Known(Ask, frozen=True, kw_only=True):
     ANSWER: ClassVar[type[Struct]] = Bundles
 
     destination: Site
-    names: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=1000)]
+    names: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=1000)]
 
 
 class NewBundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A bundle that appeared."""
 
     destination: Site
-    ideal: Text
-    home: Text
-    name: Text
+    ideal: Name
+    home: Short
+    name: Name
     size: Size
     sha512: Sha512
     adler32: Adler32
@@ -154,10 +159,10 @@ class Claim(Ask, frozen=True, kw_only=True):
     states: Annotated[tuple[WordOf, ...], Meta(min_length=1)]
     destination: Site
     most: Few = 1
-    holder: Text
+    holder: Short
     seconds: Seconds = 600
     reserve: bool = False
-    home: Text | None = None
+    home: Short | None = None
     ids: tuple[Number, ...] = ()
 
 
@@ -215,9 +220,9 @@ class BundleMove(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     size: Size | None = None
     sha512: Sha512 | None = None
     adler32: Adler32 | None = None
-    buffer: Text | None = None
-    tape: Text | None = None
-    job: Text | None = None
+    buffer: Name | None = None
+    tape: Name | None = None
+    job: Short | None = None
 
 
 class Advance(Ask, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
-from dmtools.lta.api import OPERATOR, WORKER, Ask, Done, Few, Number, Seconds, Sha512, Size, Text, Why, WordOf
+from dmtools.lta.api import OPERATOR, WORKER, Ask, Done, Few, Name, Number, Seconds, Sha512, Short, Size, Why, WordOf
 from dmtools.lta.api.bundles import Held
 
 
@@ -45,8 +45,8 @@ class ListDirectories(Ask, frozen=True, kw_only=True):
     ANSWER: ClassVar[type[Struct]] = Directories
 
     states: tuple[WordOf, ...] = ()
-    name: Text | None = None
-    like: Text | None = None
+    name: Name | None = None
+    like: Name | None = None
     after: Size = 0
     limit: Few = 100
 
@@ -54,7 +54,7 @@ class ListDirectories(Ask, frozen=True, kw_only=True):
 class NewExpected(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many files a directory has when it is full."""
 
-    ideal: Text
+    ideal: Name
     files: Number
 
 
@@ -71,8 +71,8 @@ class Expect(Ask, frozen=True, kw_only=True):
 class Seen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a directory of the warehouse holds now."""
 
-    ideal: Text
-    path: Text
+    ideal: Name
+    path: Name
     files: Size
     bytes: Size
 
@@ -101,7 +101,7 @@ class Full(Ask, frozen=True, kw_only=True):
     ROLE: ClassVar[str] = WORKER
     ANSWER: ClassVar[type[Struct]] = Verdicts
 
-    home: Text
+    home: Short
     seen: Annotated[tuple[Seen, ...], Meta(min_length=1, max_length=1000)]
 
 
@@ -116,9 +116,9 @@ class ClaimDirectories(Ask, frozen=True, kw_only=True):
     ANSWER: ClassVar[type[Struct]] = Directories
 
     states: Annotated[tuple[WordOf, ...], Meta(min_length=1)]
-    home: Text
+    home: Short
     most: Few = 1
-    holder: Text
+    holder: Short
     seconds: Seconds = 600
     ids: tuple[Number, ...] = ()
 
@@ -176,7 +176,7 @@ class SetDirectory(Ask, frozen=True, kw_only=True):
 class CatalogueFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a file must be."""
 
-    lfn: Text
+    lfn: Name
     size: Size
     sha512: Sha512
 
@@ -206,4 +206,4 @@ class LookUp(Ask, frozen=True, kw_only=True):
     PATH: ClassVar[str] = "/catalogue/find"
     ANSWER: ClassVar[type[Struct]] = Catalogue
 
-    lfns: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=1000)]
+    lfns: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=1000)]

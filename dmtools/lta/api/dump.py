@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
-from dmtools.lta.api import OPERATOR, WORKER, Ask, Done, Few, Number, Seconds, Size, Text, Why, WordOf
+from dmtools.lta.api import OPERATOR, WORKER, Ask, Done, Few, Name, Number, Seconds, Short, Size, Why, WordOf
 from dmtools.lta.api.bundles import Held
 
 Uuid = Annotated[str, Meta(pattern=r"^[0-9A-Za-z]+(-[0-9A-Za-z]+){4}$", max_length=100)]
@@ -86,10 +86,10 @@ class ListSlots(Ask, frozen=True, kw_only=True):
 class SeenSlot(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is in a slot now: `disk` with its UUID and directory `at`, or empty, bad (with why) or reserved."""
 
-    path: Text
+    path: Name
     state: Annotated[str, Meta(pattern="^(empty|disk|bad|reserved)$")]
     uuid: Uuid | None = None
-    at: Text | None = None
+    at: Name | None = None
     reason: Why | None = None
 
 
@@ -106,7 +106,7 @@ class Inventory(Ask, frozen=True, kw_only=True):
     ROLE: ClassVar[str] = WORKER
     ANSWER: ClassVar[type[Struct]] = Disks
 
-    home: Text
+    home: Short
     slots: Annotated[tuple[SeenSlot, ...], Meta(min_length=1, max_length=1000)]
 
 
@@ -120,9 +120,9 @@ class ClaimDisks(Ask, frozen=True, kw_only=True):
     ROLE: ClassVar[str] = WORKER
     ANSWER: ClassVar[type[Struct]] = Disks
 
-    home: Text
+    home: Short
     at_once: Few
-    holder: Text
+    holder: Short
     seconds: Seconds = 600
 
 
@@ -136,7 +136,7 @@ class DiskMove(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     why: Why | None = None
     failed: bool = False
     keep: bool = False
-    target: Text | None = None
+    target: Name | None = None
     files: Size | None = None
     bytes: Size | None = None
     files_done: Size | None = None

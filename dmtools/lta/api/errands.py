@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
-from dmtools.lta.api import WORKER, Ask, Done, Few, Number, Seconds, Sha512, Site, Size, Text, Why, WordOf
+from dmtools.lta.api import WORKER, Ask, Done, Few, Name, Number, Seconds, Sha512, Short, Site, Size, Why, WordOf
 from dmtools.lta.api.bundles import Bundle, Bundles, Held
 
 Kind = Annotated[str, Meta(pattern="^(recall|fixity)$")]
@@ -77,7 +77,7 @@ class ClaimErrands(Ask, frozen=True, kw_only=True):
     states: Annotated[tuple[WordOf, ...], Meta(min_length=1)]
     destination: Site
     most: Few = 1
-    holder: Text
+    holder: Short
     seconds: Seconds = 600
     ids: tuple[Number, ...] = ()
 
@@ -97,8 +97,8 @@ class ErrandMove(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keep: bool = False
     sha512: Sha512 | None = None
     differs: bool = False
-    place: Text | None = None
-    job: Text | None = None
+    place: Name | None = None
+    job: Short | None = None
 
 
 class AdvanceErrands(Ask, frozen=True, kw_only=True):

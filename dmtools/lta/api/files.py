@@ -6,17 +6,17 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
-from dmtools.lta.api import WORKER, Adler32, Ask, Done, Few, Number, Sha512, Size, Text
+from dmtools.lta.api import WORKER, Adler32, Ask, Done, Few, Name, Number, Sha512, Size
 
 
 class NewFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A file in a bundle; `source` and `mtime_ns`: where it lay when it was bundled."""
 
-    name: Text
+    name: Name
     size: Size
     sha512: Sha512
     adler32: Adler32
-    source: Text | None = None
+    source: Name | None = None
     mtime_ns: Size | None = None
 
 
@@ -76,7 +76,7 @@ class FindFiles(Ask, frozen=True, kw_only=True):
     PATH: ClassVar[str] = "/files"
     ANSWER: ClassVar[type[Struct]] = Files
 
-    name: Text | None = None
-    like: Text | None = None
+    name: Name | None = None
+    like: Name | None = None
     after: Size = 0
     limit: Few = 100

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
-from dmtools.lta.api import OPERATOR, WORKER, Ask, Size, Text, Why, WordOf
+from dmtools.lta.api import OPERATOR, WORKER, Ask, Short, Size, Why, WordOf
 from dmtools.lta.api import Site as SiteName
 
 
@@ -57,7 +57,7 @@ class Heartbeat(Ask, frozen=True, kw_only=True):
     free: Size | None = None
     quota: Size | None = None
     queue: Size | None = None
-    host: Text
+    host: Short
 
 
 class Word(Struct, frozen=True, kw_only=True):

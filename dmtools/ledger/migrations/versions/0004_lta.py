@@ -18,6 +18,7 @@ INDEXES = {
         "lta_bundle_audited": ["state", "audited"],
         "lta_bundle_directory": ["directory_id"],
         "lta_bundle_sha512": ["sha512"],
+        "lta_bundle_twin": ["twin"],
     },
     "lta_file": {"lta_file_key": ["name_key"]},
     "lta_errand": {"lta_errand_state": ["state", "destination", "ready"], "lta_errand_bundle": ["bundle_id"]},
@@ -69,6 +70,7 @@ def upgrade() -> None:
         Column("job", Word),
         Column("proved", Instant),
         Column("audited", Instant),
+        Column("twin", BigInteger),
     )
     _make(
         "lta_file",

@@ -1,0 +1,102 @@
+"""Claims of bundles, errands, disks and directories: leases with a fence, all by the database's clock.
+
+A thing can be claimed when its `ready` has come. A claim moves that on, names the holder and makes the fence larger. A later
+write names the fence: it is refused when somebody else had the thing meanwhile, or when it was handed back. One that ran out
+and that nobody took is still good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Table, func, select, tuple_, update
+
+from dmtools.ledger.types import AnyRow
+from dmtools.lta.api import Conflict, Unknown
+from dmtools.lta.api.bundles import Held
+from dmtools.lta.books import rows
+from dmtools.lta.books.desk import Desk
+
+
+def ready(
+    desk: Desk, table: Table, kind: type[Struct], states: Sequence[str], where: Sequence[ColumnElement[bool]], most: int,
+    ids: Sequence[int] = (), columns: Sequence[Any] = (),
+) -> list[AnyRow]:  # fmt: skip
+    """Things that can be claimed, kept for this transaction; what others are just taking is passed over.
+
+    One state after the other, that with the longest waiting one first: so the index gives them in order, and only what is
+    taken is kept from others.
+    """
+    due = [table.c.ready <= desk.now, *where, *([table.c.id.in_(ids)] if ids else [])]
+    found: list[AnyRow] = []
+    for state in _by_age(desk, table, dict.fromkeys(states), due):
+        query = select(*(columns or rows.columns(table, kind))).where(table.c.state == state, *due).order_by(table.c.ready)
+        locking = query.limit(most - len(found)).with_for_update(skip_locked=not ids)
+        found += desk.connection.execute(locking).all()
+        if len(found) >= most:
+            break
+    return found
+
+
+def _by_age(desk: Desk, table: Table, states: dict[str, None], due: list[ColumnElement[bool]]) -> list[str]:
+    if len(states) == 1:
+        return list(states)
+    found = {}
+    for state in states:
+        oldest = desk.connection.execute(select(func.min(table.c.ready)).where(table.c.state == state, *due)).scalar()
+        if oldest is not None:
+            found[state] = oldest
+    return sorted(found, key=found.__getitem__)
+
+
+def take(desk: Desk, table: Table, ids: Sequence[int], holder: str, seconds: int) -> dict[str, Any]:
+    """Claims what `ready` gave; what was written beside the fence, which is larger by one."""
+    values = {"holder": holder, "ready": desk.after(seconds)}
+    if ids:
+        desk.connection.execute(update(table).where(table.c.id.in_(ids)).values(fence=table.c.fence + 1, **values))
+    return values
+
+
+def taken(kind: type[rows.S], found: Sequence[AnyRow], values: dict[str, Any]) -> tuple[rows.S, ...]:
+    """What was claimed, as it stands now."""
+    return tuple(rows.made(kind, row, fence=row.fence + 1, **values) for row in found)
+
+
+def ours(table: Table, held: Sequence[Held]) -> list[ColumnElement[bool]]:
+    """Those of the claims that hold still."""
+    pairs = tuple_(table.c.id, table.c.fence).in_([(one.id, one.fence) for one in held])
+    return [table.c.id.in_(sorted({one.id for one in held})), pairs, table.c.holder.is_not(None)]
+
+
+def extend(desk: Desk, table: Table, held: Sequence[Held], seconds: int, *where: ColumnElement[bool]) -> int:
+    """Keeps them for so many seconds from now; how many hold still."""
+    statement = update(table).where(*ours(table, held), *where).values(ready=desk.after(seconds))
+    return desk.connection.execute(statement).rowcount
+
+
+def release(desk: Desk, table: Table, held: Sequence[Held], *where: ColumnElement[bool], **values: Any) -> int:
+    """Hands them back; how many were still the asker's."""
+    statement = update(table).where(*ours(table, held), *where).values(holder=None, ready=desk.now, **values)
+    return desk.connection.execute(statement).rowcount
+
+
+def check(what: str, row: AnyRow | None, number: int, fence: int, before: str) -> AnyRow:
+    """The row, when the asker still has it and it stands as the asker says. Raises Unknown, Conflict."""
+    if row is None:
+        raise Unknown(f"there is no {what} {number}")
+    if row.holder is None:
+        raise Conflict(f"the claim of {what} {number} was handed back; claim it again; nothing was changed")
+    if row.fence != fence:
+        raise Conflict(
+            f"{what} {number} was claimed by {row.holder} meanwhile (fence {row.fence}, not {fence}); nothing was changed"
+        )
+    if row.state != before:
+        raise Conflict(f"{what} {number} is {row.state}, not {before}; nothing was changed")
+    return row
+
+
+def wait(failures: int, retry_seconds: int, asked: int) -> int:
+    """Seconds until a thing may be claimed again after so many failures: longer each time, a day at most."""
+    return asked or min(86400, retry_seconds * 2 ** min(failures - 1, 20))

@@ -1,0 +1,20 @@
+"""Where a command asks: its own tables, or the server of [lta] url."""
+
+from __future__ import annotations
+
+from dmtools.command.run import Context
+from dmtools.control.passes import Pass
+from dmtools.lta.api import LOCAL, OPERATOR, Books
+
+
+def books_of(this: Pass | Context) -> Books:
+    """The books of a pass or of another command: by [lta] url those of a server, else our own tables."""
+    if this.settings.lta.url:
+        from dmtools.lta.away import away
+
+        return away(this.settings)
+    from dmtools.lta.books import Who
+    from dmtools.lta.direct import Direct
+
+    by = this.by if isinstance(this, Pass) else this.name
+    return Direct(this.ledger, Who(by, OPERATOR, LOCAL), this.settings)
