@@ -97,7 +97,7 @@ def claim(desk: Desk, ask: ClaimDirectories) -> Directories:
     """Claims the longest ready directories of a HOME."""
     known(DIRECTORY_STATES, *ask.states)
     desk.at_source()
-    found = claims.ready(desk, TABLE, Directory, ask.states, [TABLE.c.home == ask.home], ask.most)
+    found = claims.ready(desk, TABLE, Directory, ask.states, [TABLE.c.home == ask.home], ask.most, ask.ids)
     values = claims.take(desk, TABLE, [row.id for row in found], ask.holder, ask.seconds)
     return Directories(directories=claims.taken(Directory, found, values))
 

@@ -12,7 +12,7 @@ from dmtools.lta.api import dump as p
 from dmtools.lta.api import errands as e
 from dmtools.lta.api import files as f
 from dmtools.lta.api import tokens as t
-from dmtools.lta.books import bundles, claiming, directories, disks, errands, inventory, moving, persons, standing, tokens
+from dmtools.lta.books import bundles, claiming, directories, disks, due, errands, inventory, moving, persons, standing, tokens
 
 FUNCTIONS: dict[type[Ask], Callable[..., Any]] = {
     b.ListBundles: bundles.listed,
@@ -37,6 +37,7 @@ FUNCTIONS: dict[type[Ask], Callable[..., Any]] = {
     e.AdvanceErrands: errands.advance,
     e.ExtendErrands: errands.extend,
     e.ReleaseErrands: errands.release,
+    e.DueForAudit: due.due,
     p.ListDisks: disks.listed,
     p.ListSlots: disks.slots,
     p.ListTargets: disks.targets,
