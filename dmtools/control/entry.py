@@ -17,12 +17,16 @@ from dmtools.settings import Settings
 
 @dataclass(frozen=True)
 class Component:
-    """One command of a pipeline. `cron`: the five fields of its crontab line; empty: people run it by hand."""
+    """One command of a pipeline. `cron`: the five fields of its crontab line; empty: people run it by hand.
+
+    `optional`: a site may do without it, or have it elsewhere, so it is not late before it ran here once.
+    """
 
     name: str
     meaning: str
     cron: str = ""
     arguments: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,8 @@ def components(look: Look) -> Iterator[Figure]:
     """The age of each component's last success against its cadence, and how often it failed in a row."""
     for entry, rows in look.judged():
         for component in entry.components:
-            if look.is_whole() or look.scope == f"{entry.name}/{component.name}":
+            own = look.scope == f"{entry.name}/{component.name}"
+            if own or (look.is_whole() and (component.name in rows or not component.optional)):
                 yield from _component(look, entry, component, rows.get(component.name))
 
 

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Table, or_, select
 
-from dmtools.control.claims import EXPIRED, UNKNOWN, Claim
+from dmtools.control import hindrances
+from dmtools.control.claims import ALIVE, DEAD, EXPIRED, UNKNOWN, Claim
 from dmtools.ledger import journal, tables
 from dmtools.ledger.engine import Ledger
 from dmtools.ledger.leases import HOST
@@ -46,8 +47,18 @@ def held(connection: Connection, now: datetime) -> Iterator[Claim]:
 
 
 def _claim(resource: str, fence: int, holder: str, expires: datetime, now: datetime) -> Claim:
+    host, pid = host_of(holder), pid_of(holder)
     found = EXPIRED if expires <= now else UNKNOWN
-    return Claim(fence, resource, holder, host_of(holder), 0, None, None, expires, now, found, "lta", holder)
+    if host == HOST and pid:
+        lives = "lta-" in hindrances.command_of(pid)
+        found = DEAD if not lives else ALIVE if found == UNKNOWN else found
+    return Claim(fence, resource, holder, host, pid, None, None, expires, now, found, "lta", holder)
+
+
+def pid_of(holder: str) -> int:
+    """The process in a holder's name: `COMMAND pid N on HOST`; 0: it doesn't say."""
+    match = re.search(r"\bpid (\d{1,9})\b", holder)
+    return int(match[1]) if match else 0
 
 
 def host_of(holder: str) -> str:

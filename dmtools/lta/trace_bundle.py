@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 
 from dmtools import clock, names
 from dmtools.control import traces, troubles
@@ -161,8 +161,7 @@ def _remote(q: Question, row: AnyRow) -> list[str]:
 
 def _pushed(q: Question, row: AnyRow, said: list[str]) -> Hindrance:
     """Its copy, as the transfer engine has it."""
-    key = names.key(row.ideal)
-    where = (T.pipeline == "lta", or_(T.name_key == key, T.source == row.name))
+    where = (T.pipeline == "lta", T.name_key == names.key(row.ideal))
     copy = q.connection.execute(select(tables.transfer).where(*where).order_by(T.id.desc())).first()
     if copy is None:
         return waits(q, SCANNER, ["it is about to be put on its way to the remote buffer", *said])

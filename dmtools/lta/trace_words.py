@@ -29,7 +29,11 @@ def advice(error_class: str) -> str:
     return CLASSES[error_class if error_class in CLASSES else "other"].advice
 
 
-WORDS = traces.Words(*("lta", "TODO", "DOING", "Okay", "bundle-scanner", "bundle-scanner", "lta-bundle-scanner"), advice=advice)
+WORDS = traces.Words(
+    *("lta", "TODO", "DOING", "Okay", "bundle-scanner", "bundle-scanner", "lta-bundle-scanner"),
+    advice=advice,
+    abandon="lta-bundle-scanner --abandon",
+)
 
 
 def waits(q: Question, component: str, said: list[str], step: str = "", *, see: str = "") -> Hindrance:
@@ -40,4 +44,4 @@ def waits(q: Question, component: str, said: list[str], step: str = "", *, see: 
 
 def say(what: str, name: str) -> str:
     """The command with which a person takes a bundle up again or gives it up; `name` is encoded."""
-    return f"lta-bundle-scanner --{what} {shlex.quote(names.shown(name))} --why TEXT"
+    return f"lta-bundle-scanner --{what} {shlex.quote(names.shown(name))} --reason TEXT"

@@ -111,7 +111,7 @@ def _directory_stands(q: Question, row: AnyRow, bundles: int) -> Hindrance:
         said += [f"next try {clock.local(row.ready)}"] if row.ready > q.at and not row.holder else []
         return waits(q, "glue", said)
     if row.state == s.PROBLEM:
-        step = f"put it right, then: lta-glue --again {names.shown(row.ideal)} --why TEXT"
+        step = f"put it right, then: lta-glue --take-up {names.shown(row.ideal)}"
         return Hindrance(row.reason or "no reason was kept", step, troubles.LTA_DIRECTORY)
     over = {
         s.LTA_REQUEST: f"its {bundles} bundles are made; its files stay until these are proved on tape and a person says so",
@@ -163,7 +163,7 @@ def _disk_stands(q: Question, row: AnyRow) -> Hindrance:
         of = "" if row.files is None else f" of {row.files}"
         return waits(q, "dump-control", [f"it is dumped: {row.files_done}{of} files are proved in the warehouse"])
     if row.state == s.ERROR:
-        step = f"look at the disk and its slot; then: lta-dump-control --again {row.uuid} --why TEXT"
+        step = f"look at the disk and its slot; then: lta-dump-control --take-up {row.uuid}"
         return Hindrance(f"set aside: {row.reason or 'no reason was kept'}", step, troubles.LTA_DISK)
     if row.state == s.DONE:
         return Hindrance("all that was wanted of it is proved in the warehouse", "it may be taken out of its slot")
