@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 COPY_OPS = frozenset({"fail", "stall", "corrupt", "slow"})
+TAPE_OPS = frozenset({"nothing", "truncate", "no-checksum"})  # of a put at dm-sim archive
 REQUEST_OPS = frozenset({"http500", "silent", "slow", "lose-answer"})
 
 
@@ -97,7 +98,7 @@ def parse(text: str) -> list[Fault]:
             fault = msgspec.convert(entry, Fault)
         except msgspec.ValidationError as problem:
             raise ValueError(f"fault {number}: {problem}") from None
-        if fault.op not in COPY_OPS | REQUEST_OPS:
-            raise ValueError(f"fault {number}: unknown op {fault.op!r}; known: {', '.join(sorted(COPY_OPS | REQUEST_OPS))}")
+        if fault.op not in (known := COPY_OPS | TAPE_OPS | REQUEST_OPS):
+            raise ValueError(f"fault {number}: unknown op {fault.op!r}; known: {', '.join(sorted(known))}")
         faults.append(fault)
     return faults

@@ -108,7 +108,6 @@ def _begin(site: Site, one: Thing) -> Thing | None:
     except (TapeError, names.NameRefused) as problem:
         _set_aside(site, one, str(problem))
         return None
-    encoded = [names.encode(os.fsencode(text)) for text in (local, path)]
-    system = system_of(site.settings)
-    site.jobs.write(TapeJob(key, PUT, one["size"], one["sha512"], *encoded, before=one["job"] or "", system=system))
+    places = {"local": names.encode(os.fsencode(local)), "tape": names.encode(os.fsencode(path)), "before": one["job"] or ""}
+    site.jobs.write(TapeJob(key, PUT, one["size"], one["sha512"], **places, system=system_of(site.settings)))
     return _to(site, one, "NERSCRunning", why=f"job {key}", job=key, keep=True)

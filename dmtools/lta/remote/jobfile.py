@@ -59,9 +59,9 @@ def read_job(path: Path) -> TapeJob:
         job = TapeJob(**json.loads(path.read_bytes()))
     except (ValueError, TypeError) as problem:
         raise BadFile(f"{path} is no job file: {problem}") from None
-    texts = (job.key, job.kind, job.sha512, job.local, job.tape, job.before)
-    if not (all(isinstance(text, str) for text in texts) and isinstance(job.size, int) and isinstance(job.system, dict)):
-        raise BadFile(f"{path} is no job file: a value has a wrong type")
+    kinds = {"size": int, "system": dict}
+    if wrong := [name for name, value in vars(job).items() if not isinstance(value, kinds.get(name, str))]:
+        raise BadFile(f"{path} is no job file: {wrong[0]} has a wrong type")
     return job
 
 
