@@ -251,7 +251,7 @@ def _sync_and_read(handle: int, target: bytes, size: int, pulse: Pulse) -> Sums:
         os.fsync(handle)
     pulse.beat()
     with acting(target, "read back"):
-        return stream(handle, size, None, pulse)
+        return stream(handle, size, None, pulse, source=False)
 
 
 def _together(layout: Layout, first: bytes, tail: bytes, found: Sequence[Sums]) -> int:

@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from dmtools.storage import checksum as sums
@@ -53,16 +54,16 @@ class Running:
         return Sums(self._size, self._sha512.hexdigest(), self._adler32, self._crc32)
 
 
-def stream(handle: int, most: int, write: Callable[[memoryview, int], None] | None, pulse: Pulse) -> Sums:
+def stream(handle: int, most: int, write: Callable[[memoryview, int], None] | None, pulse: Pulse, *, source: bool = True) -> Sums:
     """The sums of an open file from its beginning; each block is given to `write` with its place while it is summed.
 
-    Stops when more than `most` bytes came. Raises OSError, and what `write` raises.
+    Stops when more than `most` bytes came. `source`: a silence is told as the source's. Raises OSError, and what `write` raises.
     """
     running, place = Running(), 0
     under_way: Future[None] | None = None
     with ThreadPoolExecutor(1) as beside:
         for view in itertools.cycle([memoryview(bytearray(BLOCK)), memoryview(bytearray(BLOCK))]):
-            with pulse.reading():
+            with pulse.reading() if source else nullcontext():
                 count = os.preadv(handle, [view], place)
             if under_way is not None:
                 under_way.result()

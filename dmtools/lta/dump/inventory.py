@@ -1,0 +1,49 @@
+"""The inventory: what is in the slots is booked, and what is new of it is told."""
+
+from __future__ import annotations
+
+from dmtools import names
+from dmtools.control.passes import Pass
+from dmtools.lta.api import Books, answer
+from dmtools.lta.api.dump import Disk, Disks, Inventory, ListDisks, SeenSlot
+from dmtools.lta.dump import slots
+from dmtools.lta.states import DONE, ERROR, REMOVED
+
+
+def take_inventory(this: Pass, books: Books, home: str) -> None:
+    """Looks at the slots and books what is in them; tells what is new of them."""
+    before = {disk.uuid: disk.state for disk in all_disks(books)}
+    seen = slots.look_at_all(this.settings)
+    found = answer(books, Inventory(home=home, slots=tuple(seen)), Disks).disks
+    for slot in seen:
+        if slot.state == "bad":
+            tell_bad(this, slot)
+    for disk in found:
+        was = before.get(disk.uuid)
+        if was != disk.state:
+            this.moved(was or "", disk.state)
+        if was == REMOVED and disk.state == DONE:
+            why, left = "it is back in a slot, and was dumped before", "it is not dumped again"
+            step = f"take it out, or: lta-dump-control --again {disk.uuid}"
+            this.problem("disk was dumped before", disk.uuid, why=why, left=left, next=step, failed=False)
+        if disk.state == ERROR and was != ERROR:
+            left, step = "it is not dumped; the other disks go on", f"mend it, then: lta-dump-control --again {disk.uuid}"
+            this.problem("disk set aside", disk.uuid, why=disk.reason or "no reason was kept", left=left, next=step)
+
+
+def tell_bad(this: Pass, slot: SeenSlot) -> None:
+    """A slot that can't be used."""
+    left, step = "what is in it is not known; the other slots go on", "look at it, or name it in [lta] slots_reserved"
+    this.problem("bad slot", names.shown(slot.path), why=slot.reason or "", left=left, next=step, failed=False)
+
+
+def all_disks(books: Books) -> list[Disk]:
+    """Every disk that was ever seen."""
+    found: list[Disk] = []
+    after = 0
+    while True:
+        page = answer(books, ListDisks(after=after, limit=1000), Disks)
+        found += page.disks
+        if page.next is None:
+            return found
+        after = page.next
