@@ -17,14 +17,14 @@ from dmtools.names import NameRefused, check_path, decode, encode, file_path, sh
 from dmtools.storage import checksum as sums
 from dmtools.storage.answers import Absent, Copied, Entry, Look, Looks, Mark, Present, StorageError, Unknown
 from dmtools.storage.local import LocalStore
-from dmtools.storage.publish import adopt, open_source, prepare, refuse_changed
+from dmtools.storage.publish import adopt, hidden, open_source, prepare, refuse_changed
 from dmtools.storage.tools import CALL_SECONDS, call, error_of, look_of
 
 if TYPE_CHECKING:
     from dmtools.settings import Settings
 
 AT_ONCE = 6
-TOOLS = ("gfal-stat", "gfal-sum", "gfal-copy", "gfal-rm", "gfal-xattr", "gfal-ls")
+TOOLS = ("gfal-stat", "gfal-sum", "gfal-copy", "gfal-rename", "gfal-rm", "gfal-xattr", "gfal-ls")
 PLUGINS = {"http": "http", "https": "http", "dav": "http", "davs": "http", "s3": "http", "s3s": "http"}
 PLUGINS |= {"srm": "srm", "gsiftp": "gridftp", "root": "xrootd", "roots": "xrootd", "xroot": "xrootd", "xroots": "xrootd"}
 RESIDENCIES = frozenset({"ONLINE", "NEARLINE", "ONLINE_AND_NEARLINE", "LOST", "UNKNOWN"})
@@ -140,7 +140,7 @@ class GfalStore:
     def copy(
         self, source: str, destination: str, *, expect: str | None = None, overwrite: bool = False, fence: int | None = None
     ) -> Copied:
-        """By gfal-copy with the checksum verified at both ends. Raises StorageError."""
+        """By gfal-copy under a hidden name, with the checksum verified at both ends, then renamed. Raises StorageError."""
         try:
             wanted = sums.normal(expect) if expect else None
         except ValueError as problem:
@@ -162,26 +162,42 @@ class GfalStore:
     def _send(
         self, argument: str, source: str, destination: str, wanted: str | None, overwrite: bool, handles: tuple[int, ...]
     ) -> Copied:
-        argv = [
-            "gfal-copy",
-            "-p",
-            "-K",
-            f"ADLER32:{wanted.partition(':')[2]}" if wanted else "ADLER32",
-            "--checksum-mode",
-            "both",
-        ]
-        argv += ["-f"] if overwrite else []
+        """To a hidden name, and renamed when the storage says that it is equal; what failed is taken away.
+
+        A name that the URL must encode is written at once: some servers (XRootD's http) take a rename's target literally.
+        """
+        self._refuse_occupied(_checked(destination), overwrite)
+        at = destination if "%" in destination else _hidden(destination)
+        argv = ["gfal-copy", "-p", "-K", f"ADLER32:{wanted.partition(':')[2]}" if wanted else "ADLER32"]
+        argv += ["--checksum-mode", "both", *(["-f"] if overwrite or at != destination else []), argument, at]
         size = os.fstat(handles[0]).st_size if handles else self._present(source, checksum=False).size
         seconds = LEAST_SECONDS + size / SLOWEST
-        done = call([*argv, argument, _checked(destination)], self.settings, seconds, handles)
-        if done.code != 0:
-            raise error_of(done, source, f"copied to {shown(destination)}", [source, argument, destination], seconds)
-        found = self._present(destination, checksum=True)
-        if found.size != size or found.checksum is None or (wanted is not None and found.checksum != wanted):
-            raise StorageError(
-                "checksum", f"{shown(destination)} is {found} after its copy, expected {size} bytes, {wanted or ''}"
-            )
+        try:
+            done = call(argv, self.settings, seconds, handles)
+            if done.code != 0:
+                raise error_of(done, source, f"copied to {shown(destination)}", [source, argument, at], seconds)
+            found = self._present(at, checksum=True)
+            if found.size != size or found.checksum is None or (wanted is not None and found.checksum != wanted):
+                why = f"{shown(destination)} is {found} after its copy, expected {size} bytes, {wanted or ''}"
+                raise StorageError("checksum", why)
+            if at != destination:
+                self._rename(at, destination, overwrite)
+        except StorageError as problem:
+            if problem.cls != "occupied" or at != destination:
+                with contextlib.suppress(StorageError):
+                    self.delete(at)
+            raise
         return Copied(found.size, found.checksum)
+
+    def _rename(self, at: str, destination: str, overwrite: bool) -> None:
+        self._refuse_occupied(destination, overwrite)
+        done = call(["gfal-rename", at, destination], self.settings)
+        if done.code != 0:
+            raise error_of(done, destination, "given its name", [at, destination], CALL_SECONDS)
+
+    def _refuse_occupied(self, url: str, overwrite: bool) -> None:
+        if not overwrite and self.mark(url) is not None:
+            raise StorageError("occupied", f"{shown(url)} is there already and was left")
 
     def _fetch(self, source: str, destination: str, wanted: str | None, overwrite: bool) -> Copied:
         """To a hidden file beside the destination whose name is plain ASCII, then fsync and rename."""
@@ -277,6 +293,12 @@ class GfalStore:
             return error_of(done, url, "looked at", [url], CALL_SECONDS).reason
         match = _SIZE.search(done.out.decode("utf-8", "replace"))
         return None if match and match[2] == "directory" else f"{shown(url)} is no directory"
+
+
+def _hidden(url: str) -> str:
+    """Where a copy is made: what a killed one left there is written over by the next."""
+    directory, _, name = url.rpartition("/")
+    return f"{directory}/{encode(hidden(decode(name), '0'))}"
 
 
 def _entry(directory: str, line: str) -> Entry | None:
