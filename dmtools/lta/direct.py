@@ -46,12 +46,17 @@ def checked(ask: Ask) -> Ask:
         raise Wrong(f"{type(ask).__name__}: {problem}") from None
 
 
-def transact(ledger: Ledger, work: Callable[[Connection], T]) -> T:
-    """Runs it in a writing transaction; from its start again when another has just written the same key."""
+def transact(ledger: Ledger, work: Callable[[Connection], T], kept: Callable[[], T | None] = lambda: None) -> T:
+    """Runs it in a writing transaction; from its start again when another has just written the same key.
+
+    `kept`: what an earlier run of the same work gave, if there was one. Raises Conflict.
+    """
     for left in range(_TRIES - 1, -1, -1):
         try:
             return ledger.transact(work)
         except exc.IntegrityError:
+            if (found := kept()) is not None:
+                return found
             if not left:
                 raise Conflict("others write the same all the time; nothing was changed; try again") from None
         except Stale as problem:

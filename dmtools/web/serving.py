@@ -60,9 +60,20 @@ def _is_local(host: str) -> bool:
 class HttpServer:
     """Answers by `application` on `threads` threads, from `start` to `stop`. More threads convoy on the interpreter's lock."""
 
-    def __init__(self, application: Callable[..., Iterable[bytes]], host: str, port: int, threads: int) -> None:
-        self._host, self._port = host, port
-        self._http = _Http((host, port), _with_headers(application), numthreads=threads, timeout=_IDLE_SECONDS)
+    def __init__(
+        self,
+        application: Callable[..., Iterable[bytes]],
+        host: str,
+        port: int,
+        threads: int,
+        *,
+        tls: Any = None,
+        body_bytes: int = _BODY_BYTES,
+    ) -> None:
+        """`tls`: cheroot's adapter for https; `body_bytes`: longer bodies are refused unseen, 0: the application does it."""
+        self._host, self._port, self._scheme = host, port, "http" if tls is None else "https"
+        self._http = _Http((host, port), with_headers(application), numthreads=threads, timeout=_IDLE_SECONDS)
+        self._http.ssl_adapter, self._http.max_request_body_size = tls, body_bytes
         self._thread = threading.Thread(target=self._http.serve, name="http", daemon=True)
 
     def start(self) -> str:
@@ -74,7 +85,7 @@ class HttpServer:
         sys.setswitchinterval(0.001)  # a request must not wait long for the thread that reads the tables
         self._thread.start()
         shown = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{shown}:{self._http.bind_addr[1]}"
+        return f"{self._scheme}://{shown}:{self._http.bind_addr[1]}"
 
     def stop(self) -> None:
         """Answers what has begun, for a few seconds at most, and closes; the process is to end then."""
@@ -95,7 +106,9 @@ def _no_address(host: str, port: int, problem: OSError) -> Unavailable:
     return Unavailable("no address", subject, why, "give an address of this machine with --host")
 
 
-def _with_headers(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+def with_headers(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """The application, each of whose answers has HEADERS."""
+
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             own = [header for header in headers if header[0].lower() not in _NAMES]
@@ -125,7 +138,6 @@ class _Http(wsgi.Server):
         super().__init__(*arguments, **options)
         self.shutdown_timeout = 1
         self.request_queue_size = 128
-        self.max_request_body_size = _BODY_BYTES
         self.max_request_header_size = _HEAD_BYTES
         self.server_name = "dmtools"
 

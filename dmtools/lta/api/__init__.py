@@ -16,15 +16,15 @@ ROLES = (READER, WORKER, OPERATOR, ADMIN)  # each may all that those before it m
 LOCAL = "local"  # the site of the workers at the source
 
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
-Name = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[!-~]+$")]  # percent-encoded
-Short = Annotated[str, Meta(min_length=1, max_length=190, pattern=r"^[ -~]+$")]
+Name = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[!-~]+\Z")]  # percent-encoded
+Short = Annotated[str, Meta(min_length=1, max_length=190, pattern=r"^[ -~]+\Z")]
 Why = Annotated[str, Meta(min_length=1, max_length=2000)]
-WordOf = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
-Site = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+WordOf = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}\Z")]
+Site = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}\Z")]
 Size = Annotated[int, Meta(ge=0, le=2**62)]
 Number = Annotated[int, Meta(ge=1, le=2**62)]
-Sha512 = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}$")]
-Adler32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}$")]
+Sha512 = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
+Adler32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}\Z")]
 Few = Annotated[int, Meta(ge=1, le=1000)]
 Seconds = Annotated[int, Meta(ge=1, le=86400)]
 

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from dmtools.lta.api import OPERATOR, WORKER, Ask, Done, Few, Name, Number, Seconds, Short, Size, Why, WordOf
 from dmtools.lta.api.bundles import Held
 
-Uuid = Annotated[str, Meta(pattern=r"^[0-9A-Za-z]+(-[0-9A-Za-z]+){4}$", max_length=100)]
+Uuid = Annotated[str, Meta(pattern=r"^[0-9A-Za-z]+(-[0-9A-Za-z]+){4}\Z", max_length=100)]
 
 
 class Disk(Struct, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ class SeenSlot(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is in a slot now: `disk` with its UUID and directory `at`, or empty, bad (with why) or reserved."""
 
     path: Name
-    state: Annotated[str, Meta(pattern="^(empty|disk|bad|reserved)$")]
+    state: Annotated[str, Meta(pattern=r"^(empty|disk|bad|reserved)\Z")]
     uuid: Uuid | None = None
     at: Name | None = None
     reason: Why | None = None

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from dmtools.lta.api import WORKER, Ask, Done, Few, Name, Number, Seconds, Sha512, Short, Site, Size, Why, WordOf
 from dmtools.lta.api.bundles import Bundle, Bundles, Held
 
-Kind = Annotated[str, Meta(pattern="^(recall|fixity)$")]
+Kind = Annotated[str, Meta(pattern=r"^(recall|fixity)\Z")]
 
 
 class Errand(Struct, frozen=True, kw_only=True):

@@ -52,7 +52,7 @@ class Heartbeat(Ask, frozen=True, kw_only=True):
     ANSWER: ClassVar[type[Struct]] = SiteState
 
     name: SiteName
-    state: Annotated[str, Meta(pattern="^(Run|Error)$")]
+    state: Annotated[str, Meta(pattern=r"^(Run|Error)\Z")]
     error: Annotated[str, Meta(max_length=2000)] | None = None
     free: Size | None = None
     quota: Size | None = None
@@ -89,7 +89,7 @@ class Say(Ask, frozen=True, kw_only=True):
     ANSWER: ClassVar[type[Struct]] = Word
 
     component: WordOf
-    word: Annotated[str, Meta(pattern="^(run|halt|drain)$")]
+    word: Annotated[str, Meta(pattern=r"^(run|halt|drain)\Z")]
     why: Why
 
 

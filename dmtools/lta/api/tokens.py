@@ -10,8 +10,8 @@ from msgspec import Meta, Struct
 from dmtools.lta.api import ADMIN, Ask, Site, WordOf
 
 Days = Annotated[int, Meta(ge=1, le=36500)]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Role = Annotated[str, Meta(pattern="^(reader|worker|operator|admin)$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Role = Annotated[str, Meta(pattern=r"^(reader|worker|operator|admin)\Z")]
 
 
 class Token(Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ def answer_of(desk: Desk, ask: Ask) -> Struct:
     return function(desk, ask)
 
 
-def allow(who: Who, ask: Ask) -> None:
+def allow(who: Who, ask: Ask | type[Ask]) -> None:
     """Raises NotAllowed when the role of the one who asks is too little; what binds a worker's site stands with each ask."""
     if ROLES.index(who.role) < ROLES.index(ask.ROLE):
         wanted = {OPERATOR: "an operator", ADMIN: "an admin"}.get(ask.ROLE, f"a {ask.ROLE}")
