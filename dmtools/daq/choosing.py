@@ -9,13 +9,15 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from dmtools import clock, names
 from dmtools.control.passes import Pass
 from dmtools.daq.states import AT_SITE, BAD, STATES, WAITING, ZIP_STATES
-from dmtools.daq.zips import F, Z
+from dmtools.daq.zips import F, Z, tape_url, upload_url
 from dmtools.ledger import tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 from dmtools.ledger.journal import Move, advance, record
 from dmtools.ledger.types import AnyRow
+from dmtools.spool.listfile import check_url
 
+LONGEST_TAIL, ANY_KEY = ".and-999-5.zip", "dm-" + 20 * "0"  # what a zip's name and its upload's add to an LFN at most
 LOOK = 5000  # files looked at, when small ones share a zip
 MOST = 1000  # files of one zip
 
@@ -34,13 +36,14 @@ def _choose(this: Pass, connection: Connection, most: int) -> int:
     limit = this.settings.daq.group_bytes
     query = select(F.id, F.lfn, F.size).where(F.state == AT_SITE, F.zip_id.is_(None)).order_by(F.since, F.id)
     rows = connection.execute(query.limit(LOOK if limit else most).with_for_update(skip_locked=True)).all()
-    groups = list(in_groups(rows, limit, most))
+    good = _carried(this, connection, rows)
+    groups = list(in_groups(good, limit, most))
     taken = _taken(connection, [name for group in groups for name in _names(group)])
     named: dict[str, Sequence[AnyRow]] = {}
     for group in groups:
         name = next((name for name in _names(group) if name not in taken and name not in named), None)
         if name is None:
-            _refuse(this, connection, group)
+            _refuse(this, connection, group, "occupied", "another zip has the name that its own would have on tape")
         else:
             named[name] = group
     _insert(this, connection, named)
@@ -83,9 +86,23 @@ def _names(group: Sequence[AnyRow]) -> list[str]:
     return [f"{first}.and-{len(group) - 1}{tail}.zip" for tail in ("", "-2", "-3", "-4", "-5")]
 
 
-def _refuse(this: Pass, connection: Connection, group: Sequence[AnyRow]) -> None:
-    why = "another zip has the name that its own would have on tape"
-    values = (("error_class", "occupied"), ("reason", why))
+def _carried(this: Pass, connection: Connection, rows: Sequence[AnyRow]) -> list[AnyRow]:
+    """Those whose zip may go to tape by its name: the others are told before anything is made of them."""
+    good = []
+    for row in rows:
+        name = f"{row.lfn}{LONGEST_TAIL}"
+        try:
+            for url in (tape_url(this.settings, name), upload_url(this.settings, name, ANY_KEY)):
+                check_url(url, any_name=True)
+        except names.NameRefused as problem:
+            _refuse(this, connection, [row], "invalid", str(problem)[:500])
+        else:
+            good.append(row)
+    return good
+
+
+def _refuse(this: Pass, connection: Connection, group: Sequence[AnyRow], cls: str, why: str) -> None:
+    values = (("error_class", cls), ("reason", why))
     moves = [Move(row.id, AT_SITE, BAD, why, row.size, values=values) for row in group]
     advance(connection, tables.daq_file, STATES, moves, by=this.by, at=clock.now())
     for row in group:

@@ -43,7 +43,7 @@ def put(this: Pass, road: Road) -> None:
     with this.ledger.read() as connection:
         found = in_state(connection, ZIPPED, most=MOST)
     for number, ours in enumerate(each(this, found, A_LIST, new=True), 1):
-        good = _refuse_names(this, ours)
+        good = _refuse_names(this, road, ours)
         pairs = [Pair(one.place or "", tape_url(this.settings, one.name)) for one in good]
         name = f"FTSList-{clock.stamp(clock.now())}-{HOST}-{number}.txt"
         steps = [Step(one, TO_TAPE, f"in {name}", {"failures": 0, "list_id": None}) for one in good]
@@ -60,13 +60,13 @@ def put(this: Pass, road: Road) -> None:
         take(this, steps, first=lists)
 
 
-def _refuse_names(this: Pass, zips: Sequence[Zip]) -> list[Zip]:
+def _refuse_names(this: Pass, road: Road, zips: Sequence[Zip]) -> list[Zip]:
     """A name that no FTS job may carry is Bad by itself; the other zips of its list go on."""
     good, steps = [], []
     for one in zips:
         try:
-            check_url(one.place or "")
-            check_url(tape_url(this.settings, one.name))
+            for url in (one.place or "", tape_url(this.settings, one.name)):
+                check_url(url, any_name=road.any_name)
         except names.NameRefused as problem:
             fault = {"error_class": "invalid", "reason": str(problem)[:500]}
             steps.append(Step(one, BAD, str(problem), dict(fault), fault))

@@ -47,8 +47,11 @@ class ListFile:
     reasons: dict[Pair, str] = field(default_factory=dict)
 
 
-def check_url(url: str) -> None:
-    """Refuses a URL that no job may carry. Raises NameRefused with the reason."""
+def check_url(url: str, *, any_name: bool = False) -> None:
+    """Refuses a URL that no job may carry. Raises NameRefused with the reason.
+
+    A control character that a person wrote is a slip. With `any_name` it is the name of a file that is there, and carried.
+    """
     if not _URL.fullmatch(url):
         raise names.NameRefused(f"{url!r} is no percent-encoded URL like root://host//path or file:///path")
     if len(url) > MAX_URL:
@@ -66,12 +69,12 @@ def check_url(url: str) -> None:
     raw = names.decode(path)
     if b".." in raw.split(b"/"):
         raise names.NameRefused(f"{url} holds '..', which could lead out of its root")
-    if _CONTROL.search(raw):
+    if b"\0" in raw or (not any_name and _CONTROL.search(raw)):
         raise names.NameRefused(f"{url} holds a control character (a newline, a NUL ...)")
 
 
-def read(path: Path) -> ListFile:
-    """Reads a list file. Raises ListUnreadable for what is no list at all, FileNotFoundError when it is gone."""
+def read(path: Path, *, any_name: bool = False) -> ListFile:
+    """Reads a list file; `any_name` as in `check_url`. Raises ListUnreadable for what is no list at all, FileNotFoundError when it is gone."""
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_FILE + 1)
@@ -81,10 +84,10 @@ def read(path: Path) -> ListFile:
         raise ListUnreadable("is larger than 64 MiB; a list names some 20 to 10,000 files")
     if b"\0" in data:
         raise ListUnreadable("is a binary file: it holds NUL bytes")
-    return parse(data)
+    return parse(data, any_name=any_name)
 
 
-def parse(data: bytes) -> ListFile:
+def parse(data: bytes, *, any_name: bool = False) -> ListFile:
     """The text of a list file -> its pairs, bad lines, notes; the comment above a pair is its reason."""
     found = ListFile()
     comment = ""
@@ -99,7 +102,7 @@ def parse(data: bytes) -> ListFile:
                 comment = line[1:].strip()
             continue
         try:
-            pair = _pair(line)
+            pair = _pair(line, any_name)
         except names.NameRefused as problem:
             found.bad.append(BadLine(number, names.encode(raw), str(problem)))
         else:
@@ -110,12 +113,12 @@ def parse(data: bytes) -> ListFile:
     return found
 
 
-def _pair(line: str) -> Pair:
+def _pair(line: str, any_name: bool) -> Pair:
     source, gap, destination = line.partition("  ")
     if not gap or not destination:
         raise names.NameRefused("a line is SOURCE-URL, two blanks, DESTINATION-URL")
-    check_url(source)
-    check_url(destination)
+    check_url(source, any_name=any_name)
+    check_url(destination, any_name=any_name)
     return Pair(names.normal(source), names.normal(destination))  # two spellings of one place are one file
 
 

@@ -168,7 +168,7 @@ def _bear(this: Pass, plans: list[ListPlan], rooms: pressure.Rooms) -> list[List
 
 def _read(this: Pass, road: Road, row: ListRow) -> ListFile | None:
     try:
-        return listfile.read(road.folders.path(at.TODO, row.name))
+        return listfile.read(road.folders.path(at.TODO, row.name), any_name=road.any_name)
     except FileNotFoundError:
         return None
     except ListUnreadable as problem:
@@ -271,7 +271,7 @@ def _dry(this: Pass, road: Road, most: int) -> None:
     listed = [n for part in _due(this, road, clock.now()) for n in part]
     for name in listed[: most or None]:
         try:
-            found = listfile.read(road.folders.path(at.TODO, name))
+            found = listfile.read(road.folders.path(at.TODO, name), any_name=road.any_name)
         except (ListUnreadable, FileNotFoundError) as problem:
             this.plan(f"would set {name} aside: it {problem}")
             continue

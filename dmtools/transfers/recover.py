@@ -62,7 +62,7 @@ def _adopt(this: Pass, road: Road, name: str) -> None:
     if not this.leases.claim([resource]):
         return
     try:
-        found = listfile.read(road.folders.path(at.TODO, name))
+        found = listfile.read(road.folders.path(at.TODO, name), any_name=road.any_name)
         this.ledger.transact(lambda c: _enter(c, road, name, len(found.pairs) + len(found.bad), clock.now()))
         this.log(f"{name} was put into TODO by hand: {len(found.pairs)} files")
     except FileNotFoundError:

@@ -47,7 +47,7 @@ class Road:
     `by_hand`: a list file that a person puts into TODO is taken.
 
     `retry`: the command that takes up Bad files again, `abandon`: the one that frees what a dead server holds, as people
-    type them; a class, or a server, follows.
+    type them; a class, or a server, follows. `retry` empty: the pipeline takes them up, and tells of them, by itself.
     """
 
     home: str
@@ -66,3 +66,8 @@ class Road:
     def pipeline(self) -> str:
         """Whose lists these are."""
         return self.states.pipeline
+
+    @property
+    def any_name(self) -> bool:
+        """May a URL hold a control character? Lists that no person writes name files that are there."""
+        return not self.by_hand

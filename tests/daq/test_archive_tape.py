@@ -40,7 +40,8 @@ def to_tape(site: Archive) -> None:
 
 def test_from_the_site_to_proved_zips_on_tape(site: Archive) -> None:
     plain = [
-        encode(DAY.encode() + name + b"_20250131T010101.dat") for name in (b"a b", b"q'\"&;,+", b"error", b"\xff\xfe", b"100%")
+        encode(DAY.encode() + name + b"_20250131T010101.dat")
+        for name in (b"a b", b"q'\"&;,+", b"error", b"\xff\xfe", b"100%", b"a\nb\t\x7f")
     ]
     site.at_site(*plain)
     (gone,) = site.at_site(A, freed=True)
@@ -57,15 +58,18 @@ def test_from_the_site_to_proved_zips_on_tape(site: Archive) -> None:
     assert site.archive(codes=(0,)).json["state"] == "idle"
 
 
-def test_a_name_that_no_transfer_may_carry_is_bad_by_itself(site: Archive) -> None:
-    newline = encode(DAY.encode() + b"a\nb_20250131T010101.dat")
-    site.at_site(newline, A)
+def test_a_name_that_no_transfer_may_carry_is_bad_before_it_is_zipped(site: Archive) -> None:
+    long = encode(DAY.encode() + b"\xff" * 200 + b"/" + b"\xfe" * 200 + b"_20250131T010101.dat")
+    site.at_site(long, A)
+    told = [one for one in site.archive().json["errors"] if one["what"] == "Bad"]
+    assert len(told) == 1
+    assert "FTS keeps 1100" in told[0]["why"]
     site.settle()
     assert site.files() == {"OnTape": 1, "Bad": 1}
-    (row,) = site.sql("SELECT error_class, reason FROM daq_file WHERE state = 'Bad'")
-    assert row[0] == "invalid"
-    assert "control character" in row[1]
-    assert site.copy(newline).exists()
+    (row,) = site.sql("SELECT error_class, reason, zip_id FROM daq_file WHERE state = 'Bad'")
+    assert row[::2] == ("invalid", None)
+    assert "FTS keeps 1100" in row[1]
+    assert site.copy(long).exists()
 
 
 @pytest.mark.parametrize("how", ["FAILED", "FINISHEDDIRTY", "CANCELED"])

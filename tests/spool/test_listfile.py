@@ -137,6 +137,15 @@ def test_takes(url: str) -> None:
     listfile.check_url(url)
 
 
+def test_a_name_with_a_newline_goes_through_a_list_that_no_person_writes() -> None:
+    pair = listfile.Pair("file:///a%0Ab%7F", "root://h//t%0Ab%09")
+    text = listfile.text([pair])
+    assert listfile.parse(text, any_name=True).pairs == [pair]
+    assert [bad.number for bad in listfile.parse(text).bad] == [1]
+    with pytest.raises(names.NameRefused, match="control character"):
+        listfile.check_url("file:///a%00", any_name=True)
+
+
 def test_lines_that_are_no_pairs_are_told_with_their_numbers() -> None:
     found = listfile.parse(b"# c\n\nfile:///a file:///b\nfile:///a  \nfile:///a   file:///b\n" + GOOD + b"\r\n" + GOOD + b" \n")
     assert [bad.number for bad in found.bad] == [3, 4, 5, 7]
