@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from dmtools import names
 from dmtools.control.passes import Pass
+from dmtools.lta import pages
 from dmtools.lta.api import Books, Problem
 from dmtools.lta.api.errands import Errand
+from dmtools.lta.api.files import ListFiles
 from dmtools.lta.restoring import landing, recalls, unpack
 from dmtools.lta.restoring.bundlezip import BadBundle
 from dmtools.lta.restoring.unpack import Place
@@ -54,6 +56,7 @@ def restore(this: Pass, asked: Sequence[str], how: How) -> None:
     landing.sweep(this.settings.lta)
     end = time.monotonic() + how.wait
     again = how.again
+    left = [one for one in left if run.lacks(one)]
     while left := run.round(left, again=again):
         again = False
         if time.monotonic() + LOOK_AGAIN > end:
@@ -92,6 +95,14 @@ class Run:
         for part in (left[at : at + AT_ONCE] for at in range(0, len(left), AT_ONCE)):
             coming += self._recall(part, again=again)
         return coming
+
+    def lacks(self, one: Wanted) -> bool:
+        """Whether anything of it is not there yet. Of all files of a bundle each is looked for, where the tables have them."""
+        if one.everything and one.bundle.files and not self.how.whole:
+            found = {file.name: file for file in pages.files(self.books, ListFiles(id=one.bundle.id))}
+            if len(found) == one.bundle.files:
+                one.everything, one.files = False, {**found}
+        return unpack.take_off(self.this, one, self.place, whole=self.how.whole)
 
     def tell_waiting(self, left: Sequence[Wanted]) -> None:
         """What the next run goes on with: exit 75, unless something failed."""
@@ -152,7 +163,7 @@ class Run:
             else:
                 unpack.unpack(self.this, one, path, self.place)
         except BadBundle as problem:
-            step = "--zip brings it as it is: its own sha512 is right" if one.everything else "--zip brings the whole bundle"
+            step = "--zip brings the bundle as it is: its own sha512 is right"
             self._refuse(one, str(problem), step)
         except StorageError as problem:
             self._refuse(one, problem.reason, "mend that, then the same command again: what is there is not fetched again")

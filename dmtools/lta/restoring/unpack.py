@@ -71,7 +71,8 @@ def _restore(this: Pass, wanted: Wanted, bundle: BundleZip, lfn: str, place: Pla
         found = bundle.files.get(lfn)
         if found is None:
             raise BadBundle(f"{wanted.shown} has no such file")
-        if wanted.files.get(lfn) not in (None, "", found.record.sha512):
+        known = wanted.files.get(lfn)
+        if known is not None and known.sha512 != found.record.sha512:
             raise BadBundle(f"the manifest of {wanted.shown} has another sha512 of it than the tables")
         target = place.target(lfn)
         if is_there(target, found.record.size, found.record.sha512 or ""):
@@ -86,6 +87,28 @@ def _restore(this: Pass, wanted: Wanted, bundle: BundleZip, lfn: str, place: Pla
     this.log(f"{names.shown(lfn)} is back: {_shown(target)}, {found.record.size} bytes, sha512 {found.record.sha512}")
     this.context.say(f"{names.shown(lfn)} -> {_shown(target)}")
     return True
+
+
+def take_off(this: Pass, wanted: Wanted, place: Place, *, whole: bool) -> bool:
+    """Takes off what is there already, equal or not, as far as the tables know the files; whether anything is left to fetch."""
+    bundle = wanted.bundle
+    if whole and wanted.everything:
+        return _is_free(this, place, bundle.ideal, bundle.size, bundle.sha512)
+    for lfn, file in list(wanted.files.items()):
+        if file is not None and not _is_free(this, place, lfn, file.size, file.sha512):
+            del wanted.files[lfn]
+    return bool(wanted.files) or wanted.everything
+
+
+def _is_free(this: Pass, place: Place, lfn: str, size: int, sha512: str) -> bool:
+    try:
+        target = place.target(lfn)
+        if not is_there(target, size, sha512):
+            return True
+        this.context.say(f"{names.shown(lfn)} is there already, equal: {_shown(target)}")
+    except StorageError as problem:
+        _tell(this, lfn, problem)
+    return False
 
 
 def _tell(this: Pass, lfn: str, problem: Exception) -> None:

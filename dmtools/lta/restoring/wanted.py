@@ -20,14 +20,14 @@ from dmtools.lta.states import DEAD, PROVED, QUARANTINED
 
 @dataclass
 class Wanted:
-    """A bundle, and which of its files are wanted: LFN -> the sha512 that the tables have, empty when they have none.
+    """A bundle, and which of its files are wanted: LFN -> what the tables say of it, None when they say nothing.
 
     `everything`: all that is in it. `others`: bundles of the same content at other sites, should this one not come.
     """
 
     bundle: Bundle
     everything: bool = False
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, File | None] = field(default_factory=dict)
     others: list[Bundle] = field(default_factory=list)
 
     @property
@@ -60,7 +60,7 @@ def by_books(this: Pass, books: Books, asked: Sequence[str], inside: str | None)
         if bundle is not None:
             one = found.setdefault(bundle.bundle.id, bundle)
             one.everything = not asked
-            one.files = {spellings(name)[0]: "" for name in asked}
+            one.files = dict.fromkeys(spellings(name)[0] for name in asked)
         return list(found.values())
     for name in asked:
         for bundles, file in _named(books, name):
@@ -69,7 +69,7 @@ def by_books(this: Pass, books: Books, asked: Sequence[str], inside: str | None)
             if file is None:
                 one.everything = True
             else:
-                one.files[file.name] = file.sha512
+                one.files[file.name] = file
             break
         else:
             _tell_unknown(this, name)
