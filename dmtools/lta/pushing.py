@@ -32,7 +32,6 @@ from dmtools.transfers.road import Road
 
 L, T = tables.filelist.c, tables.transfer.c
 ADLER = "adler32:"
-NEXT = (UNTOUCHED, PUSH_PROBLEM)
 
 
 @dataclass
@@ -91,7 +90,7 @@ class Pushes:
         room = self.this.settings.lta.max_pushes - sum(1 for _ in self.work.bundles(JSON_MADE))
         if room <= 0:
             return []
-        claimed = self.work.claim(NEXT, most=room, reserve=True)
+        claimed = self.work.claim((UNTOUCHED, PUSH_PROBLEM), most=room, reserve=True)
         going = [moved for one in claimed if (moved := self._intend(one)) is not None]
         self._put(going)
         return going

@@ -71,6 +71,6 @@ def road(this: Pass, home: Home) -> Road:
         patience=Patience(lta.retry_seconds, 1),
         max_open_jobs=MOST_JOBS,
         check_source=False,
-        retry="lta-bundle-scanner --reset",
+        retry="",
         abandon="lta-bundle-scanner --abandon",
     )

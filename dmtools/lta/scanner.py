@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
@@ -17,8 +19,11 @@ from dmtools.lta.api.sites import SiteState
 from dmtools.lta.home import Home
 from dmtools.lta.office import books_of
 from dmtools.lta.scan import Scan
-from dmtools.lta.states import JSON_MADE, NERSC_CLEAN, PUSH_PROBLEM, QUARANTINED, UNTOUCHED
+from dmtools.lta.states import JSON_MADE, NERSC_CLEAN, PUSH_PROBLEM, QUARANTINED, RETRY, UNTOUCHED
 from dmtools.lta.work import Work
+
+if TYPE_CHECKING:
+    from dmtools.lta.pushing import Pushes
 
 OPEN = ("cut", "TODO", "DOING", "settling")  # lists of the engine that aren't done
 FEW = 100
@@ -61,28 +66,31 @@ class Engine:
 
     def follow(self) -> None:
         """Asks the servers for what is under way, and books what ended."""
-        from dmtools.lta.pushing import Pushes
-        from dmtools.transfers import carry
-
         if self._has_lists():
+            from dmtools.transfers import carry
+
             self._ask(lambda: carry.watch(self._this, self._way))
         if next(self._work.bundles(JSON_MADE), None) is not None:
-            with self._work.alone("pushes") as lease:
-                if lease is not None:
-                    Pushes(self._work, self._way, lease).follow()
+            self._push(lambda pushes: pushes.follow())
 
     def begin(self, remote: SiteState | None) -> None:
         """What is next goes on the road, and all that waits in lists to the servers."""
-        from dmtools.lta.pushing import NEXT, Pushes
-        from dmtools.transfers import carry
+        waiting = list(islice(self._work.bundles(UNTOUCHED, PUSH_PROBLEM, RETRY), FEW))
+        if waiting:
+            self._push(lambda pushes: pushes.begin())
+            self._tell_quota(waiting, remote)
+        if self._has_lists() and self._this.goes():
+            from dmtools.transfers import carry
 
-        waiting = [one for one, _ in zip(self._work.bundles(*NEXT), range(FEW), strict=False)]
+            self._ask(lambda: carry.submit(self._this, self._way))
+
+    def _push(self, act: Callable[[Pushes], object]) -> None:
+        """One scanner of a HOME at a time."""
+        from dmtools.lta.pushing import Pushes
+
         with self._work.alone("pushes") as lease:
             if lease is not None:
-                Pushes(self._work, self._way, lease).begin()
-        self._tell_quota(waiting, remote)
-        if self._has_lists() and self._this.goes():
-            self._ask(lambda: carry.submit(self._this, self._way))
+                act(Pushes(self._work, self._way, lease))
 
     def settle(self) -> None:
         """Raises Unavailable when no server could be asked and nothing else came of the pass; else that is told."""

@@ -138,7 +138,7 @@ def _book(this: Pass, road: Road, found: Sequence[Ended]) -> None:
 def _tell(this: Pass, road: Road, ended: Ended) -> None:
     for v in ended.verdicts:
         this.moved("DOING", v.outcome)
-        if v.outcome == verdict.BAD:
+        if v.outcome == verdict.BAD and road.retry:
             this.problem(
                 "file is Bad",
                 _name(v),

@@ -138,11 +138,9 @@ class Outbound(Site):
             ask = Claim(states=("PushDone",), destination=destination, most=100, holder="test", ids=ids)
             for one in answer(books, ask, Bundles).bundles:
                 proof = {"size": one.size, "sha512": one.sha512, "tape": "/tape" + one.ideal}
-                steps: list[tuple[str, str, dict[str, Any]]] = [
-                    ("PushDone", "NERSCRunning", {}),
-                    ("NERSCRunning", "NERSCDone", proof),
-                ]
-                for before, to, more in (*steps, ("NERSCDone", "NERSCClean", {})):
+                steps: list[tuple[str, str, dict[str, Any]]]
+                steps = [("PushDone", "NERSCRunning", {}), ("NERSCRunning", "NERSCDone", proof), ("NERSCDone", "NERSCClean", {})]
+                for before, to, more in steps:
                     move = BundleMove(id=one.id, fence=one.fence, before=before, to=to, keep=to != "NERSCClean", **more)
                     answer(books, Advance(moves=(move,)), Bundles)
 
