@@ -5,9 +5,7 @@ The file comes first: whatever is killed between, the next init finds it and add
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,8 +60,10 @@ def make(home: Path, note: Callable[[Path, bool], None], *, dry_run: bool = Fals
 
 def _write(path: Path) -> None:
     """A new token, whole or not at all; if another init was quicker, its file stays."""
+    from dmtools.lta import tokens
+
     temporary = durable.hidden(path)
-    durable.write_file(temporary, f"{secrets.token_urlsafe(32)}\n".encode(), 0o600)
+    durable.write_file(temporary, f"{tokens.made()}\n".encode(), 0o600)
     temporary.chmod(0o600)  # whatever the umask
     try:
         durable.rename_new(temporary, path)
@@ -74,6 +74,7 @@ def _write(path: Path) -> None:
 
 def _add(ledger: object, settings: Settings, path: Path, name: str, role: str, site: str | None) -> None:
     from dmtools.ledger import Ledger
+    from dmtools.lta import tokens
     from dmtools.lta.api import ADMIN, Conflict
     from dmtools.lta.api.tokens import AddToken
     from dmtools.lta.books import Who
@@ -86,7 +87,7 @@ def _add(ledger: object, settings: Settings, path: Path, name: str, role: str, s
         raise Refused(f"{path} is no token that can be read: {problem}; look at it, or move it away and run this again") from None
     if not token or os.path.islink(path):
         raise Refused(f"{path} holds no token; move it away and run this again")
-    ask = AddToken(name=name, role=role, site=site, sha256=hashlib.sha256(token.encode()).hexdigest())
+    ask = AddToken(name=name, role=role, site=site, sha256=tokens.hashed(token))
     try:
         Direct(ledger, Who("dm-config", ADMIN), settings).do(ask)
     except Conflict:

@@ -163,7 +163,7 @@ def _disk_stands(q: Question, row: AnyRow) -> Hindrance:
         of = "" if row.files is None else f" of {row.files}"
         return waits(q, "dump-control", [f"it is dumped: {row.files_done}{of} files are proved in the warehouse"])
     if row.state == s.ERROR:
-        step = f"look at the disk and its slot; then: lta-dump-control --take-up {row.uuid}"
+        step = f"look at the disk and its slot; then: lta-dump-control --again {row.uuid}"
         return Hindrance(f"set aside: {row.reason or 'no reason was kept'}", step, troubles.LTA_DISK)
     if row.state == s.DONE:
         return Hindrance("all that was wanted of it is proved in the warehouse", "it may be taken out of its slot")
