@@ -18,12 +18,12 @@ import msgspec
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from dmtools import clock, durable
-from dmtools.batch import Job, Room
+from dmtools.batch import Job, Room, Status
 from dmtools.control.passes import Pass
 from dmtools.daq import jobfile, told
 from dmtools.daq.claiming import each, take
 from dmtools.daq.home import JOB, RESULT, Home
-from dmtools.daq.states import AT_SITE, WAITING, ZIP_STATES, ZIPPING
+from dmtools.daq.states import AT_SITE, REFUSED, WAITING, ZIP_STATES, ZIPPING
 from dmtools.daq.zips import F, Step, Z, Zip, by_ids, files_of, in_state, upload_url
 from dmtools.ledger import journal, tables
 from dmtools.ledger.schema import installation_id
@@ -160,14 +160,28 @@ def _send(this: Pass, home: Home, room: Room, zips: Sequence[Zip]) -> None:
         held = this.leases.still_held(connection, [one.resource for one in zips])
     mine = [one for one in zips if one.resource in held]
     said = room.submit([jobs[one.id] for one in mine])
-    for one in mine:
-        if (status := said.get(one.key)) and status.how == "held" and not status.id:
-            told.refused_job(this, one, said.pop(one.key))
+    _refused(this, [(one, said.pop(one.key)) for one in mine if _is_refused(said.get(one.key))])
     rows = [{"_id": one.id, "_key": key, "job": said[key].id or None} for one in mine if (key := one.key) in said]
     put = update(tables.daq_zip).where(Z.id == bindparam("_id"), Z.state == ZIPPING, Z.job_key == bindparam("_key"))
-    new = {"job": bindparam("job"), "submitted": clock.now()}
+    new = {"job": bindparam("job"), "submitted": clock.now(), "error_class": None, "reason": None}
     if rows:
         this.ledger.transact(lambda c: c.execute(put.values(new), rows))
+
+
+def _is_refused(status: Status | None) -> bool:
+    """The batch system says that it has none of it."""
+    return status is not None and status.how == "held" and not status.id
+
+
+def _refused(this: Pass, refused: Sequence[tuple[Zip, Status]]) -> None:
+    """Told, and kept in their rows for dm-train-ok and dm-trace; the attempt stays open and goes there again."""
+    rows = [{"_id": one.id, "_key": one.key, "reason": status.reason[:500]} for one, status in refused]
+    put = update(tables.daq_zip).where(Z.id == bindparam("_id"), Z.state == ZIPPING, Z.job_key == bindparam("_key"))
+    if rows:
+        values = {"error_class": REFUSED, "reason": bindparam("reason")}
+        this.ledger.transact(lambda c: c.execute(put.values(values), rows))
+    for one, status in refused:
+        told.refused_job(this, one, status)
 
 
 def write_jobs(this: Pass, home: Home, zips: Sequence[tuple[Zip, Sequence[AnyRow]]]) -> dict[int, Job]:

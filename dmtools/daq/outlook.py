@@ -40,16 +40,17 @@ def notes(look: Probing) -> Iterator[Note]:
         well = not disk.look.trouble and not disk.is_kept
         yield Note("disk", disk.shown, disk.state, said + (f"; do: {step}" if step else ""), well)
     jobs = standing.jobs(look.connection)
-    lost = standing.lost_jobs(look.connection)
+    lost, refused = standing.lost_jobs(look.connection), standing.refused_jobs(look.connection)
     if jobs or lost:
         held = [row for row in jobs if row.next_try is not None]
-        unsent = [row for row in jobs if row.submitted is None]
+        unsent = len([row for row in jobs if row.submitted is None]) - len(refused)
         parts = [f"{len(jobs)} of at most {look.settings.daq.max_jobs} open"]
         parts += [f"{len(held)} held ({held[0].reason})"] if held else []
-        parts += [f"{len(unsent)} not known to be submitted"] if unsent else []
+        parts += [f"{len(refused)} refused ({refused[0].reason})"] if refused else []
+        parts += [f"{unsent} not known to be submitted"] if unsent > 0 else []
         parts += [f"{len(lost)} lost, to be done again"] if lost else []
         parts += [f"the oldest for {clock.age(max(0.0, (look.at - jobs[0].since).total_seconds()))}"] if jobs else []
-        yield Note("jobs", look.settings.daq.batch, ZIPPING, ", ".join(parts), well=not held)
+        yield Note("jobs", look.settings.daq.batch, ZIPPING, ", ".join(parts), well=not (held or refused))
 
 
 def stuck(look: Probing) -> Iterator[Stuck]:
@@ -60,7 +61,7 @@ def stuck(look: Probing) -> Iterator[Stuck]:
     question = Question("", look.settings, look.connection, look.at, entry=look.entry)
     late = look.at - timedelta(hours=look.settings.train_ok.stuck_hours)
     held = [row for row in standing.jobs(look.connection) if row.next_try is not None]
-    zips = [*held, *standing.unproved(look.connection, look.settings, look.at)]
+    zips = [*held, *standing.refused_jobs(look.connection), *standing.unproved(look.connection, look.settings, look.at)]
     yield from (_of(life, row.since) for row in zips[:FEW] for life in _zip(question, row.name))
     for state in (*standing.WAITS,):
         if state in (ZIPPING, ZIPPED, TO_TAPE):
@@ -68,6 +69,13 @@ def stuck(look: Probing) -> Iterator[Stuck]:
         query = select(F.id, F.since).where(F.state == state, F.since < late).order_by(F.since).limit(1)
         yield from (_of(_file(question, row.id), row.since) for row in look.connection.execute(query))
     yield from (_of(_file(question, row.id), row.since) for row in standing.bad(look.connection, FEW))
+
+
+def duplicates(look: Probing) -> Iterator[str]:
+    """Lists of zips that go to tape twice at once."""
+    from dmtools.transfers import twice
+
+    yield from twice.lists(look.connection, "daq")
 
 
 def _of(life: Trace, since: object) -> Stuck:

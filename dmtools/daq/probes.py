@@ -83,12 +83,17 @@ def not_on_tape(look: Probing) -> Iterator[Figure]:
 
 
 def jobs(look: Probing) -> Iterator[Figure]:
-    """Zip jobs that their batch system holds, and those that it lost."""
+    """Zip jobs that their batch system holds, those that it refuses, and those that it lost."""
     held = [row for row in standing.jobs(look.connection) if row.next_try is not None]
     said = "daq: no zip job is held"
     if held:
         said = f"daq: {len(held)} zip jobs are held, the oldest for {names.shown(held[0].name)}: {held[0].reason}"
     yield Figure("jobs_held", PIPELINE, len(held), said, "", probes.over(0), see=troubles.DAQ_JOBS)
+    refused = standing.refused_jobs(look.connection)
+    said = "daq: no zip job is refused"
+    if refused:
+        said = f"daq: {len(refused)} zip jobs are refused, as that for {names.shown(refused[0].name)}: {refused[0].reason}"
+    yield Figure("jobs_refused", PIPELINE, len(refused), said, "", probes.over(0), see=troubles.DAQ_REFUSED)
     lost = standing.lost_jobs(look.connection)
     said = "daq: no zip job is lost"
     if lost:

@@ -45,6 +45,7 @@ PIPELINE = Pipeline(
     repair="dmtools.daq.repair:repair",
     buffers="dmtools.daq.outlook:buffers",
     stuck="dmtools.daq.outlook:stuck",
+    duplicates="dmtools.daq.outlook:duplicates",
     notes="dmtools.daq.outlook:notes",
     person="dm-monitoring daq",
 )

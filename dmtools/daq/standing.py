@@ -21,6 +21,7 @@ from dmtools.daq.states import (
     FOUND,
     FREE,
     ON_TAPE,
+    REFUSED,
     RETURNING,
     SKIPPED,
     TO_TAPE,
@@ -199,6 +200,14 @@ def jobs(connection: Connection) -> list[AnyRow]:
 def lost_jobs(connection: Connection) -> list[AnyRow]:
     """The zips whose last job was lost, so that they are done again."""
     query = select(Z.name, Z.since, Z.reason, Z.next_try).where(Z.state == WAITING, Z.error_class == LOST)
+    return list(connection.execute(query.order_by(Z.since).limit(MOST_ZIPS)))
+
+
+def refused_jobs(connection: Connection) -> list[AnyRow]:
+    """The zips whose job the batch system does not take."""
+    query = select(Z.name, Z.since, Z.reason, Z.next_try).where(
+        Z.state == ZIPPING, Z.error_class == REFUSED, Z.submitted.is_(None)
+    )
     return list(connection.execute(query.order_by(Z.since).limit(MOST_ZIPS)))
 
 

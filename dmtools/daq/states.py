@@ -4,6 +4,7 @@ from dmtools.ledger.journal import State, States
 
 FOUND, COPIED, AT_SITE, ZIPPING, ZIPPED = "Found", "Copied", "AtSite", "Zipping", "Zipped"
 TO_TAPE, ON_TAPE, FREED, BAD, SKIPPED = "ToTape", "OnTape", "Freed", "Bad", "Skipped"
+REFUSED = "refused"  # the error class of an open attempt whose job the batch system doesn't take
 
 STATES = States(
     pipeline="daq",

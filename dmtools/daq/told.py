@@ -11,6 +11,8 @@ from dmtools.control.passes import Pass
 from dmtools.daq.states import BAD, WAITING
 from dmtools.daq.zips import Step, Zip
 
+CORRECT = "correct [daq] batch_options, memory_mb or job_seconds; the next pass submits it again"
+
 
 def steps(this: Pass, booked: Sequence[Step]) -> None:
     """Attempts that failed: those that come again, and those that need a person."""
@@ -37,8 +39,8 @@ def held_job(this: Pass, one: Zip, status: Status, until: datetime) -> None:
 def refused_job(this: Pass, one: Zip, status: Status) -> None:
     """A job that the batch system does not take: it has none of it."""
     left = "its files stay at the site; no attempt is counted"
-    advice = "correct [daq] batch_options, memory_mb or job_seconds; the next pass submits it again"
-    this.problem("zip job refused", one.shown, why=f"job {one.job_key}: {status.reason}", left=left, next=advice, failed=False)
+    why = f"job {one.job_key}: {status.reason}"
+    this.problem("zip job refused", one.shown, why=why, left=left, next=CORRECT, failed=False)
 
 
 def unproved_zip(this: Pass, one: Zip, why: str) -> None:

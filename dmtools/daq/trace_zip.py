@@ -12,6 +12,7 @@ from dmtools.control import traces, troubles
 from dmtools.control.entry import Question, Trace
 from dmtools.control.hindrances import Hindrance
 from dmtools.daq import states as s
+from dmtools.daq.told import CORRECT
 from dmtools.daq.trace_words import WORDS, advice, waits
 from dmtools.ledger import tables
 from dmtools.ledger.types import AnyRow
@@ -111,6 +112,9 @@ def _waiting(q: Question, row: AnyRow) -> Hindrance:
 
 def _job(q: Question, row: AnyRow) -> Hindrance:
     where = (row.room or q.settings.daq.batch).partition("/")[0]
+    if row.submitted is None and row.error_class == s.REFUSED:
+        said = [f"its job {row.job_key} is not taken: {row.reason}"]
+        return waits(q, "archive", said, CORRECT, resource=_lease(row), see=troubles.DAQ_REFUSED)
     if row.submitted is None:
         said = [f"its job {row.job_key} is written down for {where}, not confirmed: the answer has not come yet"]
         return waits(q, "archive", said, "nothing: the same job is given to it again at the next pass", resource=_lease(row))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from sqlalchemy import func, literal, or_, select
+from sqlalchemy import or_, select
 
 from dmtools import names
 from dmtools.control.entry import Buffer, Probing, Question, Stuck
 from dmtools.ledger import tables
 from dmtools.ledger.types import AnyRow
-from dmtools.migrate.open_work import OPEN, OPEN_JOBS
+from dmtools.migrate.open_work import OPEN
 from dmtools.migrate.states import OKAY
 
-F, J = tables.filelist.c, tables.ftsjob.c
+F = tables.filelist.c
 FEW = 3
 LOOKED_AT = 200  # lists of each state: how far from its oldest one on is looked
 
@@ -52,7 +52,6 @@ def stuck(look: Probing) -> Iterator[Stuck]:
 
 def twice(look: Probing) -> Iterator[str]:
     """Lists of which two jobs are open at once: their files may be copied twice."""
-    opened = (J.pipeline == "migrate", J.state.in_(OPEN_JOBS))
-    more = select(J.list_id).where(*opened).group_by(J.list_id).having(func.count() > literal(1)).subquery().c
-    for name in look.connection.execute(select(F.name).where(F.id.in_(select(more.list_id)))).scalars():
-        yield names.shown(name)
+    from dmtools.transfers import twice
+
+    yield from twice.lists(look.connection, "migrate")

@@ -76,7 +76,8 @@ def check_url(url: str, *, any_name: bool = False) -> None:
 def read(path: Path, *, any_name: bool = False) -> ListFile:
     """Reads a list file, `any_name` as in `check_url`.
 
-    Raises ListUnreadable for what is no list at all, FileNotFoundError when it is gone."""
+    Raises ListUnreadable for what is no list at all, FileNotFoundError when it is gone.
+    """
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_FILE + 1)

@@ -131,6 +131,48 @@ def test_a_held_job_a_lost_job_and_a_tape_that_proves_nothing_are_told_with_thei
     assert "no memory" in figures["jobs_held"]["text"]
     assert "no memory" in site.trace(site.lfn(ONE))["why"]
     assert "no such job" in site.trace(site.lfn(TWO))["why"]
+    assert figures["duplicates"]["value"] == 0
+
+
+def test_a_refused_job_is_told_with_the_batch_systems_words_until_it_is_taken(site: Disks) -> None:
+    site.write(1, ONE)
+    site.flag(1)
+    site.transfer()
+    refuses = site.home / "refuses"
+    refuses.mkdir()
+    (refuses / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: Invalid partition name specified' >&2; exit 1\n")
+    for name in ("squeue", "sacct", "scontrol"):
+        (refuses / name).write_text("#!/bin/sh\n")
+    for path in refuses.iterdir():
+        path.chmod(0o755)
+    site.settings('[daq]\nbatch = "slurm"\n')
+    env = {"PATH": f"{refuses}:{os.environ['PATH']}"}
+    site.run("daq-archive", env=env)
+    _, figures = site.check()
+    assert (figures["jobs_refused"]["value"], figures["jobs_refused"]["state"]) == (1, "WARNING")
+    assert "Invalid partition name specified" in figures["jobs_refused"]["text"]
+    assert "docs/troubles.md, A zip job is refused" in str(figures["jobs_refused"])
+    assert "1 refused (sbatch refuses it: " in site.run("dm-monitoring").ok().out
+    found = site.trace(f"{site.lfn(ONE)}.zip")
+    assert "is not taken: sbatch refuses it: " in found["why"]
+    assert "batch_options" in found["next"]
+    (refuses / "sbatch").write_text("#!/bin/sh\necho 7\n")
+    site.run("daq-archive", env=env)
+    assert site.check()[1]["jobs_refused"]["value"] == 0
+
+
+def test_two_open_jobs_of_one_list_of_zips_are_told(site: Disks) -> None:
+    site.start()
+    (lfn,) = site.at_site("/2611/261126/MIG_A/x_20261126T101010.dat")
+    site.faults('[[fault]]\nmatch = "*.zip"\nop = "stall"\n')
+    site.zipped()
+    site.archive()
+    with site.database() as db:
+        columns = [row[1] for row in db.execute("PRAGMA table_info(ftsjob)") if row[1] != "id"]
+        twin = ", ".join({"attempt": "attempt + 1", "sid": "sid || 2", "job": "job || 2"}.get(name, name) for name in columns)
+        db.execute(f"INSERT INTO ftsjob ({', '.join(columns)}) SELECT {twin} FROM ftsjob")
+    figure = site.check()[1]["duplicates"]
+    assert (figure["value"], figure["state"]) == (1, "WARNING"), lfn
 
 
 def test_a_tape_that_says_online_only_is_quoted_by_dm_trace(site: Disks) -> None:
