@@ -141,7 +141,7 @@ class LocalRoom:
         try:
             if not kept.flock(handle):
                 return
-            argv = [sys.executable, "-I", local_job.__file__, str(directory), str(handle), str(self.cores)]
+            argv = [sys.executable, "-I", *_beside(), str(directory), str(handle), str(self.cores)]
             done = subprocess.run(
                 argv,
                 cwd="/",
@@ -179,6 +179,17 @@ class LocalRoom:
                 left = [key for key in keys if self._look(key).how == "running"]
         if left:
             raise BatchAway(f"{len(left)} jobs go on, in the kernel or on another machine that shares {self.place}: {left[0]}")
+
+
+def _beside() -> list[str]:
+    """How the process beside a job is started: by its file, or out of the one file that all modules are packed in."""
+    file = Path(local_job.__file__)
+    if file.exists():
+        return [str(file)]
+    begin = (
+        "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('dmtools.batch.local_job', None, '__main__')"
+    )
+    return ["-c", begin, str(file.parents[2])]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dmtools.command.run import Context, Refused
 
-LIBRARIES = ("click", "requests", "urllib3", "idna", "certifi", "charset_normalizer", "tenacity")
+LIBRARIES = ("click", "tenacity")
 OURS = (
     *("__init__.py", "clock.py", "names.py", "durable.py", "lta/__init__.py", "lta/wire.py", "lta/remote", "batch"),
     *(

@@ -14,7 +14,7 @@ from dmtools.lta.remote.tape import TapeError, path_on_tape
 
 WAITING = ("PushDone", "NERSCProblem")
 AWAY_SECONDS = 60
-LEFT = "its copy stays in the buffer"
+LEFT = "nothing was removed from the buffer"
 PUT_OFF = "it is tried again; no attempt is counted"
 
 
@@ -82,7 +82,9 @@ def _to(site: Site, one: Thing, state: str, **more: object) -> Thing | None:
         site.context.log(f"{names.shown(one['ideal'])}: not {state}: another pass or a person was faster")
     else:
         site.moved(one["state"], done["state"])
-        site.context.log(f"{names.shown(one['ideal'])}: {one['state']} -> {done['state']}: {more.get('why', '')}")
+        site.context.log(
+            f"{names.shown(one['ideal'])}: {one['state']} -> {done['state']}" + (f": {more['why']}" if "why" in more else "")
+        )
     return done
 
 

@@ -57,6 +57,9 @@ class Site:
 def run(context: Context) -> None:
     """One pass. Raises Unavailable when the server is away, Refused for wrong settings or tokens."""
     found = settings.read(context.config, context.home_option)
+    if not context.dry_run:
+        for name in ("log", "run"):  # a HOME that nobody has made by dm-config init
+            (found.home / name).mkdir(exist_ok=True, mode=0o750)
     context._settings = cast("Any", found)  # for the log
     number = _home_id(found, context.dry_run)
     server = Server(found, f"{COMPONENT}/{number[:12]}@{os.uname().nodename}")

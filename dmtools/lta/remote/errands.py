@@ -71,7 +71,10 @@ def _to(site: Site, one: Thing, state: str, **more: Any) -> Thing | None:
         site.context.log(f"errand {one['id']} of {_shown(one)}: not {state}: another pass or a person was faster")
     else:
         site.moved(one["state"], done["state"])
-        site.context.log(f"errand {one['id']} of {_shown(one)}: {one['state']} -> {done['state']}: {more.get('why', '')}")
+        site.context.log(
+            f"errand {one['id']} of {_shown(one)}: {one['state']} -> {done['state']}"
+            + (f": {more['why']}" if "why" in more else "")
+        )
     return done
 
 

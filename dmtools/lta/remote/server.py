@@ -13,6 +13,7 @@ from dmtools.lta.remote.settings import Remote
 
 COMPONENT = "nersc-client"
 PAGE = 1000
+PATIENCE = 15.0  # seconds after which a server that does not answer is away; cron comes again
 Thing = dict[str, Any]  # a bundle or an errand, as the server gives it
 
 
@@ -21,7 +22,7 @@ class Server:
 
     def __init__(self, settings: Remote, holder: str) -> None:
         self.settings, self.holder = settings, holder
-        self._wire = wire.Wire(settings.url, read_token(Path(settings.token_file)), settings.ca_file)
+        self._wire = wire.Wire(settings.url, read_token(Path(settings.token_file)), settings.ca_file, patience=PATIENCE)
         self._at = {"destination": settings.destination}
 
     def word(self) -> str:

@@ -44,35 +44,15 @@ class HsiTape:
 
     def size(self, path: str) -> int | None:
         """By `ls -l`."""
-        done = self._hsi(f"ls -l {_word(path)}")
-        if _is_absent(done):
-            return None
-        lines = _lines(done, "ls -l", path)
-        entries = [entry for line in lines if (entry := _ENTRY.match(line))]
-        others = [line for line in lines if not _ENTRY.match(line) and line != posixpath.dirname(path) + ":"]
-        if len(entries) != 1 or others or entries[0]["name"] not in (path, posixpath.basename(path)):
-            raise TapeError(
-                "unclear", f"what hsi ls -l says of it is not understood: {(others or lines or ['nothing'])[0][:200]}"
-            )
-        if entries[0]["kind"] != "-":
-            raise TapeError("tape", "what lies there on tape is no file")
-        return int(entries[0]["size"])
+        return listed(self._hsi(f"ls -l {_word(path)}"), path)
 
     def checksum(self, path: str) -> str | None:
         """By `hashlist`."""
-        lines = _lines(self._hsi(f"hashlist {_word(path)}"), "hashlist", path)
-        found = [match["sum"] for line in lines if (match := _HASH.match(line)) and match["name"] == path]
-        return found[0] if len(found) == 1 else None
+        return summed(self._hsi(f"hashlist {_word(path)}"), path)
 
     def reread(self, path: str) -> bool:
         """By `hashverify`, which reads the tape."""
-        done = self._hsi(f"hashverify {_word(path)}", self.seconds)
-        for line in done.out.decode("utf-8", "surrogateescape").splitlines():
-            if line.strip() == f"{path}: (sha512) OK" and done.code == 0:
-                return True
-            if line.startswith(f"{path}: (sha512) ") and not line.strip().endswith(" OK"):
-                return False
-        raise TapeError("unclear", f"what hsi hashverify says of it is not understood ({said(done)})")
+        return verified(self._hsi(f"hashverify {_word(path)}", self.seconds), path)
 
     def put(self, local: Path, path: str) -> None:
         """With a checksum that HPSS keeps."""
@@ -103,6 +83,36 @@ class HsiTape:
             raise TapeError("tape", f"hsi {line.partition(' ')[0]} failed ({said(done)})")
 
 
+def listed(done: Finished, path: str) -> int | None:
+    """The size that `ls -l` names; None: there is no such file. Raises TapeError."""
+    if _is_absent(done):
+        return None
+    lines = _lines(done, "ls -l")
+    entries = [entry for line in lines if (entry := _ENTRY.match(line))]
+    others = [line for line in lines if not _ENTRY.match(line) and line != posixpath.dirname(path) + ":"]
+    if len(entries) != 1 or others or entries[0]["name"] not in (path, posixpath.basename(path)):
+        raise TapeError("unclear", f"what hsi ls -l says of it is not understood: {(others or lines or ['nothing'])[0][:200]}")
+    if entries[0]["kind"] != "-":
+        raise TapeError("tape", "what lies there on tape is no file")
+    return int(entries[0]["size"])
+
+
+def summed(done: Finished, path: str) -> str | None:
+    """The sha512 that `hashlist` names; None: the tape has none. Raises TapeError."""
+    found = [match["sum"] for line in _lines(done, "hashlist") if (match := _HASH.match(line)) and match["name"] == path]
+    return found[0] if len(found) == 1 else None
+
+
+def verified(done: Finished, path: str) -> bool:
+    """Whether `hashverify` found the file right; False: it says that it is not. Raises TapeError."""
+    for line in done.out.decode("utf-8", "surrogateescape").splitlines():
+        if line.strip() == f"{path}: (sha512) OK" and done.code == 0:
+            return True
+        if line.startswith(f"{path}: (sha512) ") and not line.strip().endswith(" OK"):
+            return False
+    raise TapeError("unclear", f"what hsi hashverify says of it is not understood ({said(done)})")
+
+
 def _word(path: str) -> str:
     """A path as a word of hsi's line. Raises TapeError `name`."""
     if _PLAIN.match(path):
@@ -117,8 +127,8 @@ def _is_absent(done: Finished) -> bool:
     return done.code == ABSENT and b"HPSS_ENOENT" in done.out + done.err
 
 
-def _lines(done: Finished, what: str, path: str) -> list[str]:
+def _lines(done: Finished, what: str) -> list[str]:
     if done.code != 0:
-        raise TapeError("tape", f"hsi {what} failed for {path} ({said(done)})")
+        raise TapeError("tape", f"hsi {what} failed ({said(done)})")
     text = done.out.decode("utf-8", "surrogateescape")
     return [line.strip() for line in text.splitlines() if line.strip()]
