@@ -90,8 +90,10 @@ def begun(home: Path) -> list[int]:
 
 
 def end(home: Path, bundle: int) -> None:
-    """All is done: what was deleted stays on record."""
+    """All is done: what was deleted stays on record. What killed writers of it left goes."""
     path, target = place(home, BEGUN, bundle), place(home, ENDED, bundle)
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     if path.exists():
         durable.move(path, target)
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        left.unlink(missing_ok=True)
