@@ -99,7 +99,7 @@ class Pushes:
         """JsonMade; a name that no job may carry goes into quarantine by itself."""
         buffer = self.this.settings.lta.buffer + one.ideal
         try:
-            check_url(buffer)
+            check_url(buffer, any_name=self.way.any_name)
         except names.NameRefused as problem:
             self._refuse(one, str(problem))
             return None

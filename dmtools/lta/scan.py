@@ -110,7 +110,7 @@ class Scan:
     def _has_a_name(self, one: Seen) -> bool:
         """One that no job may carry is told, and left."""
         try:
-            check_url(self.this.settings.lta.buffer + one.ideal)
+            check_url(self.this.settings.lta.buffer + one.ideal, any_name=True)
         except names.NameRefused as problem:
             self._tell("no name for a bundle", one, str(problem), "it is not shipped", "rename it", failed=True)
             return False

@@ -59,18 +59,18 @@ def test_only_settled_zips_are_bundles_and_what_is_a_link_is_told(quiet: Outboun
     assert names.file_path(bundle.name) == os.fsencode(quiet.outbound / "deep/er/good.zip")
 
 
-def test_names_with_any_byte_are_shipped_as_they_are_and_one_with_a_newline_is_told(source: Outbound) -> None:
+def test_names_with_any_byte_are_shipped_as_they_are_and_one_that_fts_can_t_keep_is_told(source: Outbound) -> None:
     source.start()
     source.set(max_pushes=20)
-    zips = {name: source.zip(name) for name in (*(name.encode() for name in NASTY), b"\xff\xfe raw.zip")}
-    source.zip(b"two\nlines.zip")
+    zips = {name: source.zip(name) for name in (*(name.encode() for name in NASTY), b"\xff\xfe raw.zip", b"two\nlines.zip")}
+    source.zip("/".join(["ü" * 100] * 3) + ".zip")
     source.ship()
     assert set(source.states().values()) == {"PushDone"}
     assert {names.decode(ideal)[1:] for ideal in source.states()} == set(zips)
     assert all(source.in_buffer(name).read_bytes() == path.read_bytes() for name, path in zips.items())
     again = source.scan(codes=(1,))
     assert told(again) == ["no name for a bundle"]
-    assert "control character" in again.json["errors"][0]["why"]
+    assert "FTS keeps 1100" in again.json["errors"][0]["why"]
     source.agrees()
 
 
