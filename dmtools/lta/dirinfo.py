@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,17 +13,10 @@ from dmtools.lta.api import Books, answer
 from dmtools.lta.api.bundles import Bundle, GetBundle, ListBundles
 from dmtools.lta.api.directories import ListDirectories
 from dmtools.lta.api.files import FindFiles
+from dmtools.lta.typed import spellings
 
 SCHEMA = 1
 Found = dict[str, list[dict[str, Any]]]
-_ENCODED = re.compile(r"(?:[^%]|%[0-9A-F]{2})*")
-
-
-def spellings(fragment: str) -> tuple[str, ...]:
-    """What a typed part of a name may be in the tables: its raw bytes, encoded; or as it stands there, if it can."""
-    encoded = names.encode(os.fsencode(fragment))
-    typed = fragment if fragment.isascii() and _ENCODED.fullmatch(fragment) else encoded
-    return tuple(dict.fromkeys((encoded, typed)))
 
 
 def of_books(context: Context, fragments: Sequence[str], *, exact: bool, files: bool) -> Found:

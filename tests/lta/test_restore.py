@@ -64,6 +64,9 @@ def test_a_zip_that_is_still_here_is_taken_when_it_is_right_and_the_tape_is_aske
     here.write_bytes(data)
     archive.run("lta-restore", IDEAL, "--to", back).ok()
     assert tree(back) == TREE
+    raw = [name.decode("utf-8", "surrogateescape") for name in TREE]
+    archive.run("lta-restore", "--to", back / "files", "--", *raw).ok()
+    assert tree(back / "files") == TREE
     assert archive.errands() == []
     flipped = bytearray(data)
     flipped[-1] ^= 1

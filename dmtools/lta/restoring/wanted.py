@@ -10,7 +10,7 @@ from pathlib import Path
 from dmtools import names
 from dmtools.command import Refused
 from dmtools.control.passes import Pass
-from dmtools.lta import pages
+from dmtools.lta import pages, typed
 from dmtools.lta.api import Books, answer
 from dmtools.lta.api.bundles import Bundle, GetBundle, ListBundles
 from dmtools.lta.api.files import File, FindFiles
@@ -46,10 +46,10 @@ def read_list(path: Path) -> list[str]:
 
 
 def spellings(name: str) -> tuple[str, ...]:
-    """names.spellings of a bundle's or a file's name. Raises Refused for what is none."""
+    """What a typed name of a bundle or a file may be in the tables. Raises Refused for what is none."""
     if not is_below(os.fsencode(name)):
         raise Refused(f"{name!r} is no name of a bundle or a file; it begins with / and has no '.', '..' or '//' in it")
-    return names.spellings(name)
+    return typed.spellings(name)
 
 
 def by_books(this: Pass, books: Books, asked: Sequence[str], inside: str | None) -> list[Wanted]:
