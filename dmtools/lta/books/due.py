@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
 from dmtools.ledger import tables
 from dmtools.lta.api.bundles import Bundle
@@ -16,8 +16,8 @@ TABLE, ERRAND = tables.lta_bundle, tables.lta_errand
 
 def due(desk: Desk, ask: DueForAudit) -> Due:
     """The page that is due first; how many are proved, and how many are asked for already."""
-    where = [TABLE.c.state.in_(PROVED)]
-    errands = [ERRAND.c.kind == "fixity"]
+    where: list[ColumnElement[bool]] = [TABLE.c.state.in_(PROVED)]
+    errands: list[ColumnElement[bool]] = [ERRAND.c.kind == "fixity"]
     if ask.destination is not None:
         where.append(TABLE.c.destination == ask.destination)
         errands.append(ERRAND.c.destination == ask.destination)
