@@ -22,7 +22,11 @@ class Server:
 
     def __init__(self, settings: Remote, holder: str) -> None:
         self.settings, self.holder = settings, holder
-        self._wire = wire.Wire(settings.url, read_token(Path(settings.token_file)), settings.ca_file, patience=PATIENCE)
+        token = read_token(Path(settings.token_file))
+        try:
+            self._wire = wire.Wire(settings.url, token, settings.ca_file, patience=PATIENCE)
+        except (wire.Refused, OSError) as problem:  # the address; the certificate authority
+            raise Refused(f"[lta] url {settings.url}, ca_file {settings.ca_file or 'of the system'}: {problem}") from None
         self._at = {"destination": settings.destination}
 
     def word(self) -> str:
