@@ -173,6 +173,15 @@ def abandon(this: Pass, server: str, *, yes: bool, force: bool) -> None:
         this.context.say(f"{done} jobs of {server} were closed; their zips go to another server in two minutes")
 
 
+def adopt(this: Pass, home_id: str, *, yes: bool, force: bool) -> None:
+    """Takes over what a HOME that is gone had under way."""
+    from dmtools.daq import adopting
+
+    done = adopting.adopt(this, home_id, yes=yes, force=force)
+    if not this.dry_run:
+        this.context.say(f"{done} zips and lists of {home_id} were taken over; the next passes go on with them")
+
+
 def _counts(this: Pass) -> dict[str, int]:
     """How many zips are in each open state, and 1 for WAITING when files wait to be chosen."""
     states = (WAITING, ZIPPING, ZIPPED, TO_TAPE, ON_TAPE)

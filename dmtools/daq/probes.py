@@ -89,6 +89,7 @@ def jobs(look: Probing) -> Iterator[Figure]:
     if held:
         said = f"daq: {len(held)} zip jobs are held, the oldest for {names.shown(held[0].name)}: {held[0].reason}"
     yield Figure("jobs_held", PIPELINE, len(held), said, "", probes.over(0), see=troubles.DAQ_JOBS)
+    yield _unfollowed(look)
     refused = standing.refused_jobs(look.connection)
     said = "daq: no zip job is refused"
     if refused:
@@ -101,6 +102,17 @@ def jobs(look: Probing) -> Iterator[Figure]:
             f"daq: {len(lost)} zip jobs were lost and are done again, as that for {names.shown(lost[0].name)}: {lost[0].reason}"
         )
     yield Figure("jobs_lost", PIPELINE, len(lost), said, "", probes.over(0), see=troubles.DAQ_JOBS)
+
+
+def _unfollowed(look: Probing) -> Figure:
+    """Zip jobs of a HOME that is silent: nobody books what became of them."""
+    found = standing.unfollowed(look.connection, look.settings, look.at)
+    number, said = sum(map(len, found.values())), "daq: every zip job is followed"
+    for home, rows in found.items():
+        age = clock.age(max(0.0, (look.at - max(row.polled or row.since for row in rows)).total_seconds()))
+        said = f"daq: {len(rows)} zip jobs are followed by nobody: the HOME {home} asked for them {age} ago; "
+        said += f"if it is gone for good: daq-archive --adopt {home}"
+    return Figure("jobs_unfollowed", PIPELINE, number, said, "", probes.over(0), see=troubles.DAQ_JOBS)
 
 
 def unproved(look: Probing) -> Iterator[Figure]:

@@ -29,7 +29,6 @@ from dmtools.ledger.types import AnyRow
 from dmtools.settings import Daq, Settings
 from dmtools.storage import Absent, Look, Unknown, client_for, scheme_of
 
-HELD_SECONDS = 3600  # a held job is ended then, and done again
 LONGEST_WAIT = 3600
 LOOK_SECONDS = 900.0
 OVER = ("done", "failed", "gone")
@@ -193,17 +192,17 @@ def again(one: Zip, found: Failure, daq: Daq, now: datetime) -> Step:
 
 def _tell_held(this: Pass, room: Room, held: Sequence[tuple[Zip, Status]]) -> None:
     """Held jobs are told with their reason; after a while they are ended, and done again as failed attempts."""
-    now = clock.now()
+    now, seconds = clock.now(), this.settings.daq.held_seconds
     over = [(one, status) for one, status in held if one.next_try is not None and one.next_try <= now]
     for one, status in held:
-        told.held_job(this, one, status, one.next_try or now + timedelta(seconds=HELD_SECONDS))
+        told.held_job(this, one, status, one.next_try or now + timedelta(seconds=seconds))
         if one.next_try is None:
             put = update(tables.daq_zip).where(Z.id == one.id, Z.state == ZIPPING, Z.job_key == one.job_key)
-            values = {"next_try": now + timedelta(seconds=HELD_SECONDS), "reason": f"its job is held: {status.reason}"[:500]}
+            values = {"next_try": now + timedelta(seconds=seconds), "reason": f"its job is held: {status.reason}"[:500]}
             this.ledger.transact(lambda c, put=put, values=values: c.execute(put.values(values)))  # type: ignore[misc]
     reasons = {one.id: status.reason for one, status in over}
     for ours in each(this, [one for one, _ in over]):
         room.cancel([one.key for one in ours])
-        found = [Failure("held", f"its job was held for more than {HELD_SECONDS} s: {reasons[one.id]}") for one in ours]
+        found = [Failure("held", f"its job was held for more than {seconds:g} s: {reasons[one.id]}") for one in ours]
         steps = [again(one, why, this.settings.daq, now) for one, why in zip(ours, found, strict=True)]
         told.steps(this, take(this, steps))

@@ -47,6 +47,7 @@ BEFORE_TAPE = (FOUND, COPIED, AT_SITE, ZIPPING, ZIPPED, TO_TAPE)
 MOST = 100_000  # files of one disk and state are not counted further
 MOST_ZIPS = 2_000
 PATIENCE = 3.0  # seconds for a disk to answer those who only look
+SILENT = timedelta(days=1)  # a HOME that didn't ask for its jobs for so long may be gone
 LOST = "lost"  # the error class of an attempt whose job its batch system doesn't know
 
 
@@ -193,8 +194,18 @@ def oldest_before_tape(connection: Connection) -> AnyRow | None:
 
 def jobs(connection: Connection) -> list[AnyRow]:
     """The zips whose attempt is open, the oldest first. `next_try` of these: until then a held one is waited for."""
-    query = select(Z.name, Z.since, Z.submitted, Z.next_try, Z.reason, Z.job, Z.job_key, Z.room)
+    query = select(Z.name, Z.since, Z.submitted, Z.next_try, Z.reason, Z.job, Z.job_key, Z.room, Z.polled)
     return list(connection.execute(query.where(Z.state == ZIPPING).order_by(Z.since).limit(MOST_ZIPS)))
+
+
+def unfollowed(connection: Connection, settings: Settings, at: datetime) -> dict[str, list[AnyRow]]:
+    """The zips whose job another HOME submitted and hasn't asked for since long, by that HOME."""
+    found: dict[str, list[AnyRow]] = {}
+    for row in jobs(connection):
+        home = (row.room or "").partition("/")[2]
+        if home != home_of(settings) and (row.polled or row.since) < at - SILENT:
+            found.setdefault(home, []).append(row)
+    return found
 
 
 def lost_jobs(connection: Connection) -> list[AnyRow]:

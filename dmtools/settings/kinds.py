@@ -161,6 +161,7 @@ class Daq(Struct, frozen=True, kw_only=True):
     max_jobs: at most so many zip jobs are open
     memory_mb: what a zip job asks for
     job_seconds: a zip job that takes longer is ended and done again
+    held_seconds: a zip job that the batch system holds for longer is ended and done again, as a failed attempt
     batch_options: lines or options that the batch system gets as they are, as "+AccountingGroup = x" or "--partition=long"
     zip_command: a zip job's command on the batch nodes, word by word, before JOB.json; empty: the daq-zip beside daq-archive
     scratch: the directory of a zip job's scratch files; empty: the batch system's, else $TMPDIR
@@ -187,6 +188,7 @@ class Daq(Struct, frozen=True, kw_only=True):
     max_jobs: Positive = 150
     memory_mb: Positive = 2000
     job_seconds: Positive = 86400
+    held_seconds: Positive = 3600
     batch_options: tuple[str, ...] = ()
     zip_command: tuple[str, ...] = ()
     scratch: str = ""

@@ -121,8 +121,10 @@ def test_a_held_job_is_told_with_its_reason_and_goes_on_when_released(
     assert site.zip_row(lfn)["job"] in found[0]["why"]
     assert "submitted on hold" in found[0]["why"].lower(), found
     assert site.files() == {"Zipping": 1}
+    site.settings("held_seconds = 1\n")
     with site.database() as db:
-        db.execute("UPDATE daq_zip SET next_try = '2025-01-01 00:00:00.000000'")
-    site.archive()
+        db.execute("UPDATE daq_zip SET next_try = NULL")
+    wait_until(lambda: site.archive() and "Zipping" not in site.files(), 60, "it is ended")
     row = site.zip_row(lfn)
     assert (row["state"], row["error_class"], row["failures"]) == ("Waiting", "held", 1)
+    assert "held for more than 1 s" in row["reason"]
