@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -26,7 +27,7 @@ HEALTH, DESCRIPTION, METRICS = "/healthz", f"{ROOT}/openapi.json", f"{ROOT}/metr
 _WHO = "no token that is good here; it goes into the header: Authorization: Bearer TOKEN, never into the address"
 _IN_ADDRESS = "a token in an address ends in logs: have this one revoked, and put the next into the header Authorization"
 _TOKEN_NAMES = ("token=", "access_token=", "api_key=", "authorization=")
-_LONGEST_KEY = 255
+_KEY = re.compile("[A-Za-z0-9_-]{1,255}")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Application:
         self._desks, self._counts = Desks(ledger, settings), metrics.Counts()
         self._routes = bottle.Bottle(catchall=False)
         for kind in FUNCTIONS:
-            self._routes.route(ROOT + kind.PATH.replace("{", "<").replace("}", ">"), kind.METHOD, kind)
+            path = kind.PATH.replace("{id}", "<id:re:[0-9]+>").replace("{", "<").replace("}", ">")
+            self._routes.route(ROOT + path, kind.METHOD, kind)
         self._routes.route(METRICS, "GET", metrics.text)
         self._description = ENCODER.encode(openapi.description())
 
@@ -114,6 +116,8 @@ class Application:
         query = str(environ.get("QUERY_STRING", "")).lower()
         if any(name in query for name in _TOKEN_NAMES):
             return refusal(400, _IN_ADDRESS)
+        if environ.get("PATH_INFO") in (HEALTH, DESCRIPTION):
+            return refusal(405, "this address takes GET", ("Allow", "GET"))
         found, fields = self._routes.match(environ)
         if found.callback is metrics.text:
             route[0] = METRICS
@@ -124,10 +128,10 @@ class Application:
 
     def _do(self, environ: dict[str, Any], who: Who, kind: type[Ask], fields: dict[str, str]) -> Answer:
         allow(who, kind)
-        key = str(environ.get("HTTP_IDEMPOTENCY_KEY", ""))
-        if len(key) > _LONGEST_KEY or not key.isprintable():
-            return refusal(400, f"an Idempotency-Key has up to {_LONGEST_KEY} printable characters")
-        return Answer(200, self._desks.do(who, ask_of(kind, environ, fields), key))
+        key = environ.get("HTTP_IDEMPOTENCY_KEY")
+        if key is not None and kind.METHOD == "POST" and not _KEY.fullmatch(key):
+            return refusal(400, "an Idempotency-Key has 1 to 255 letters, digits, - and _")
+        return Answer(200, self._desks.do(who, ask_of(kind, environ, fields), key or ""))
 
 
 def _later(seconds: float) -> list[tuple[str, str]]:

@@ -8,10 +8,19 @@ from typing import Any
 import msgspec
 
 from dmtools import __version__
+from dmtools.ledger.journal import States
 from dmtools.lta.api import Ask
 from dmtools.lta.books.registry import FUNCTIONS
+from dmtools.lta.states import DIRECTORY_STATES, DISK_STATES, ERRAND_STATES, STATES
 from dmtools.lta.wire import ROOT
 
+# Whose states the fields of an ask, or of a part of one, name.
+_STATES = {
+    **dict.fromkeys(("ListBundles", "Claim", "BundleMove"), STATES),
+    **dict.fromkeys(("ListErrands", "ClaimErrands", "ErrandMove"), ERRAND_STATES),
+    **dict.fromkeys(("ListDisks", "DiskMove"), DISK_STATES),
+    **dict.fromkeys(("ListDirectories", "ClaimDirectories", "DirectoryMove"), DIRECTORY_STATES),
+}
 _REF = "#/components/schemas/{name}"
 _REFUSAL = {
     "type": "object",
@@ -40,6 +49,8 @@ def description() -> dict[str, Any]:
     """The whole document."""
     kinds = [*FUNCTIONS, *{kind.ANSWER for kind in FUNCTIONS}]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF)
+    for name, states in _STATES.items():
+        _name_states(components[name]["properties"], states)
     names = dict(zip(kinds, (schema["$ref"].rpartition("/")[2] for schema in schemas), strict=True))
     paths: dict[str, Any] = _special()
     for kind in FUNCTIONS:
@@ -58,6 +69,16 @@ def description() -> dict[str, Any]:
     }
     anchored: dict[str, Any] = _anchored(found)
     return anchored
+
+
+def _name_states(properties: dict[str, Any], states: States) -> None:
+    """The states that exist, instead of any word."""
+    word = {"type": "string", "enum": list(states.names())}
+    for field in ("before", "to"):
+        if field in properties:
+            properties[field] = word
+    if "states" in properties:
+        properties["states"] = {**properties["states"], "items": word}
 
 
 def _anchored(value: Any) -> Any:
