@@ -52,6 +52,10 @@ def _venv_module() -> bool:
     return bool(ensurepip.version())
 
 
+def _apache_with_wsgi() -> bool:
+    return _commands("apache2")() and Path("/usr/lib/apache2/modules/mod_wsgi.so").exists()
+
+
 def _may_mount() -> bool:
     if os.geteuid() != 0:
         return False
@@ -64,6 +68,13 @@ COMPONENTS = (
     Component("compiler", "build", "builds M2Crypto for the FTS client", ("gcc", "libc6-dev"), _commands("gcc")),
     Component("openssl", "build", "builds M2Crypto for the FTS client", ("libssl-dev",), _openssl_headers),
     Component("python-headers", "build", "builds M2Crypto for the FTS client", ("python3-dev",), _python_headers),
+    Component(
+        "apache",
+        "tests",
+        "lta-rest-server under a real Apache with mod_wsgi",
+        ("apache2-bin", "libapache2-mod-wsgi-py3"),
+        _apache_with_wsgi,
+    ),
     Component(
         "browser",
         "tests",
@@ -89,6 +100,7 @@ COMPONENTS = (
         ("mmdebstrap",),
         _commands("mmdebstrap", "nsenter", "unshare", "pivot_root"),
     ),
+    Component("ip", "tests", "two sites as two networks with a cable between them", ("iproute2",), _commands("ip")),
     Component("man", "tests", "the manual pages render", ("man-db", "groff-base"), _commands("man", "groff")),
     Component("nagios", "tests", "a real nagios runs dm-train-ok", ("nagios4-core", "nagios4-common"), _commands("nagios4")),
     Component("root", "tests", "small full disks, servers under their own users", (), _may_mount),
