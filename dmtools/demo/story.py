@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dmtools.demo import books, control, crontab, detector, passes, proof, staged
+from dmtools.demo import archive, books, control, crontab, detector, passes, proof, staged
 from dmtools.demo.display import Display
 from dmtools.demo.passes import Ran, Strike
 from dmtools.demo.proof import Check
@@ -126,6 +126,7 @@ def play(demo: Demo) -> None:
     _control_room(demo)
     _prove(demo)
     _detector(demo)
+    _archive(demo)
     demo.staying = demo.wishes.keep
 
 
@@ -136,8 +137,10 @@ def _make_home(demo: Demo) -> None:
         raise Impossible(f"{' '.join(argv)} did not work: {done.stderr.strip()}")
     settings = demo.home / "dmtools.toml"
     text = settings.read_text("utf-8")
-    for key in ("migrate", "daq"):
-        before, after = f"# {key}.retry_seconds = 60\n", f"{key}.retry_seconds = 1\n"
+    quick = {"migrate.retry_seconds": (60, 1), "daq.retry_seconds": (60, 1), "lta.retry_seconds": (60, 1)}
+    quick |= {"lta.settle_seconds": (60, 0), "lta.ideal_bytes": (107374182400, 300_000), "lta.lease_seconds": (600, 5)}
+    for key, (usual, here) in quick.items():
+        before, after = f"# {key} = {usual}\n", f"{key} = {here}\n"
         if before not in text:
             raise Impossible(f"{settings} has no line {before.strip()!r}")
         text = text.replace(before, after)
@@ -291,6 +294,17 @@ def _detector(demo: Demo) -> None:
     """The second act: DAQ disks go to site and tape while the DAQ writes on."""
     demo.display.head("A detector: its DAQ fills four disks again and again, and the lines of cron/daq.crontab empty them")
     checks, ran = detector.play(demo.home, demo.env, demo.display, list(demo.servers.values()), CHECKOUT / "cron/daq.crontab")
+    demo.checks += checks
+    demo.ran += ran
+    _verdicts(demo, checks)
+
+
+def _archive(demo: Demo) -> None:
+    """The third act: arriving disks go to a remote tape, and back."""
+    demo.display.head(
+        "A long-term archive: disks arrive, and the lines of cron/lta.crontab bring them to the tape of a remote site"
+    )
+    checks, ran = archive.play(demo.home, demo.env, demo.display, list(demo.servers.values()), CHECKOUT / "cron/lta.crontab")
     demo.checks += checks
     demo.ran += ran
     _verdicts(demo, checks)
