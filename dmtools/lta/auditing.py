@@ -37,7 +37,9 @@ class Share:
 
 
 def audit(this: Pass, asked: Sequence[str], share: Share) -> None:
-    """Tells what was found, then asks for what is due, or for these."""
+    """Tells what was found, then asks for what is due, or for these; being the pass of the night it empties the trash, too."""
+    from dmtools.lta.deleting.emptying import empty_trash
+    from dmtools.lta.deleting.guards import Guards
     from dmtools.lta.office import books_of
 
     books = books_of(this)
@@ -46,8 +48,9 @@ def audit(this: Pass, asked: Sequence[str], share: Share) -> None:
     chosen = _named(this, books, asked) if asked else _due(this, books, share)
     for some in chosen:
         if not this.goes():
-            return
+            break
         _ask(this, books, some)
+    empty_trash(this, Guards.of(this.settings.lta), really=not this.dry_run)
 
 
 # ---- what was found

@@ -89,6 +89,16 @@ def test_a_file_names_its_bundle_and_what_is_not_on_tape_or_unknown_is_told(arch
         archive.run("lta-audit", *args).gave(2)
 
 
+def test_the_trash_of_deleted_files_is_emptied_by_night_after_its_days(archive: Archive) -> None:
+    old = archive.warehouse / ".dm-trash/2026-01-01/bundle-7/exp/a"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"a")
+    assert "would empty the trash" in archive.run("lta-audit", "--dry-run").ok().out
+    assert old.exists()
+    audit(archive)
+    assert list((archive.warehouse / ".dm-trash").iterdir()) == []
+
+
 def test_errands_that_the_site_never_does_are_told(archive: Archive) -> None:
     prove(archive)
     audit(archive, "/exp/03.zip")

@@ -110,6 +110,19 @@ def test_a_bundle_that_comes_back_otherwise_is_refused_by_name_and_nothing_of_it
     assert tree(back) == files
 
 
+def test_the_round_trip_of_a_bundle_that_lta_glue_made_gives_every_file_back_with_its_time(archive: Archive, back: Path) -> None:
+    archive.lay(TREE)
+    counts = archive.home / "counts"
+    counts.write_text(f"/exp/2016 {len(TREE)}\n")
+    archive.run("lta-glue", "--expect", counts).ok()
+    archive.run("lta-glue").ok()
+    (ideal,) = archive.bundles()
+    archive.run("lta-restore", ideal, "--to", back).ok()
+    assert tree(back) == TREE
+    times = {name: os.stat(bytes(place) + name).st_mtime_ns for place in (archive.warehouse, back) for name in TREE}
+    assert times == {name: os.stat(bytes(archive.warehouse) + name).st_mtime_ns for name in TREE}
+
+
 def test_what_is_there_is_never_replaced_equal_content_is_done_and_a_link_is_not_followed(archive: Archive, back: Path) -> None:
     files = {b"/exp/one/a": b"a" * 500, b"/exp/one/b": b"b", b"/exp/two/c": b"c", b"/exp/d": b"d"}
     self_made(archive, bundle_of(files), files)

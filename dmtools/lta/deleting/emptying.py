@@ -35,8 +35,8 @@ class How:
     gone: bool = False
 
 
-def delete(this: Pass, asked: Sequence[str], how: How) -> None:
-    """Deletes the files of these bundles, or of all that are in LocalDeleted. Raises Refused."""
+def delete(this: Pass, asked: Sequence[str], how: How) -> int:
+    """Deletes the files of these bundles, or of all that are in LocalDeleted; how many bundles. Raises Refused."""
     from dmtools.lta.home import id_of
     from dmtools.lta.office import books_of
 
@@ -46,7 +46,7 @@ def delete(this: Pass, asked: Sequence[str], how: How) -> None:
     for bundle in _chosen(this, books, asked, id_of(this)):
         done += 1
         if not this.goes(new=False):
-            return
+            break
         if not how.really:
             _bundle(this, books, guards, bundle, how)
         elif name := list(this.leases.claim([f"lta-manual-files-{bundle.id}"])):
@@ -58,6 +58,7 @@ def delete(this: Pass, asked: Sequence[str], how: How) -> None:
             this.log(f"{names.shown(bundle.ideal)}: another run is at work with it")
     if not done and not asked:
         this.context.say(f"no bundle of this HOME is {LOCAL_DELETED}")
+    return done
 
 
 def empty_trash(this: Pass, guards: Guards, *, really: bool) -> None:
@@ -161,9 +162,8 @@ def _tell_plan(this: Pass, bundle: Bundle, going: Going, *, really: bool) -> Non
     text += f"; {going.kept} are left" if going.kept else ""
     this.context.say(f"{'deletes' if really else 'would delete'} {text}")
     this.log(f"{'deletes' if really else 'would delete'} {text}")
-    if this.context.verbose:
-        for one in going.intents.values():
-            this.log(f"{one.way}: {names.shown(one.path)}")
+    for one in going.intents.values() if this.context.verbose and not really else ():
+        this.log(f"{one.way}: {names.shown(one.path)}")
 
 
 def _book(this: Pass, books: Books, bundle: Bundle, going: Going) -> bool:
@@ -188,20 +188,23 @@ def _book(this: Pass, books: Books, bundle: Bundle, going: Going) -> bool:
 # ---- back
 
 
-def put_back(this: Pass, asked: Sequence[str], *, really: bool) -> None:
-    """Puts the files of these bundles back from the trash; the states of the bundles stay. Raises Refused."""
+def put_back(this: Pass, asked: Sequence[str], *, really: bool) -> int:
+    """Puts the files of these bundles back from the trash; how many. The states of the bundles stay. Raises Refused."""
     from dmtools.lta.home import id_of
     from dmtools.lta.office import books_of
 
     guards, books, home = Guards.of(this.settings.lta), books_of(this), id_of(this)
+    done = 0
     for name in dict.fromkeys(asked):
         found = [one for spelt in spellings(name) for one in pages.bundles(books, ListBundles(name=spelt)) if one.home == home]
         inside = [(one.id, *pair) for one in found for root in guards.roots for pair in trash.content(root, one.id)]
         if not inside:
             why = "the trash has no file of it" if found else "no bundle of this HOME has this name"
             this.problem("not put back", name, why=why, left="nothing was changed", next="lta-restore brings them from tape")
+        done += len(inside)
         for bundle, place, path in inside:
             _put_back(this, bundle, place, path, really=really)
+    return done
 
 
 def _put_back(this: Pass, bundle: int, place: bytes, path: bytes, *, really: bool) -> None:
