@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Column, Table, select
@@ -14,10 +15,10 @@ from dmtools.daq import states as s
 from dmtools.daq.check import finding, note
 from dmtools.ledger import tables
 from dmtools.ledger.types import AnyRow
-from dmtools.storage import Absent, Look, Present, client_for
+from dmtools.storage import Absent, Look, Present, StorageError, client_for
 
 F, Z = tables.daq_file.c, tables.daq_zip.c
-SAMPLE, PRIME, CHUNK, SECONDS = 100, 1_000_003, 500, 3600.0
+SAMPLE, PRIME, CHUNK, SECONDS, LIST_SECONDS = 100, 1_000_003, 500, 3600.0, 300.0
 AT_SITE = (s.AT_SITE, s.ZIPPING, s.ZIPPED, s.TO_TAPE)
 KEPT = (s.ON_TAPE, s.FREED)
 ON_TAPE = (s.ON_TAPE, s.CLEANED)
@@ -98,21 +99,39 @@ def _zip(row: AnyRow, look: Look | None, unknown: list[str]) -> Iterator[Finding
 
 def _left(this: Pass) -> Iterator[Finding]:
     """What lies where zips wait, and belongs to no zip on its way."""
-    store = client_for(this.settings.daq.zips, this.settings)
-    if store is None or not this.settings.daq.zips.startswith("file://"):
-        return
-    place = names.path_of(this.settings.daq.zips)
-    if not place.is_dir():
-        return
-    found = {names.file_url(path) for path in place.rglob("*") if path.is_file() and not path.name.startswith(".")}
+    found, stopped = _waiting(this)
+    if stopped:
+        yield note("storage-unknown", "[daq] zips", f"it was not looked through to its end: {stopped}")
     query = select(Z.place).where(
         Z.state.in_((s.WAITING, s.ZIPPING, s.ZIPPED, s.TO_TAPE, s.ON_TAPE, s.BAD)), Z.place.is_not(None)
     )
     with this.ledger.read() as connection:
-        known = set(connection.execute(query).scalars())
-    left = sorted(found - known)
+        known = {_path_of(url) for url in connection.execute(query).scalars() if url is not None}
+    left = sorted(url for path, url in found.items() if path not in known)
     if left:
         says = f"{len(left)} zips that no row has, such as {names.shown(left[0])}"
         yield note(
             "zips-left", "[daq] zips", says, "daq-archive removes those of its jobs that ended; others stay until a person looks"
         )
+
+
+def _waiting(this: Pass) -> tuple[dict[bytes, str], str]:
+    """The files where zips wait, by path, hidden ones not; and why these may not be all."""
+    store, end = client_for(this.settings.daq.zips, this.settings), time.monotonic() + LIST_SECONDS
+    if store is None:
+        return {}, "no client for it is installed here"
+    found: dict[bytes, str] = {}
+    try:
+        for entry in store.list(this.settings.daq.zips):
+            if entry.kind == "file":
+                found[_path_of(entry.url)] = entry.url
+            if time.monotonic() > end:
+                return found, f"that takes longer than {LIST_SECONDS:g} s"
+    except StorageError as problem:
+        return found, "" if problem.cls == "missing" else problem.reason
+    return found, ""
+
+
+def _path_of(url: str) -> bytes:
+    """The path of a URL; a server may be named with one slash behind it or with two."""
+    return names.decode(url.partition("://")[2].partition("/")[2]).lstrip(b"/")

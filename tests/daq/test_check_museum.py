@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.daq.archive_steps import Archive
+from tests.real_components import XRootD
 from tests.support import Server
 
 NAMES = [f"MIG_A/run_{n}_20261126T101010.dat" for n in "abcdef"]
@@ -104,6 +105,22 @@ def test_lists_and_directories_of_jobs_against_the_tables(whole: Archive) -> Non
     repaired = findings(whole, "--repair", codes=(0,))
     assert repaired["unknown-list", "TODO/foreign.txt"]["mended"]
     assert [path.read_text() for path in (whole.home / "run/set-aside").iterdir() if path.is_file()] == ["no list\n"]
+
+
+def test_zips_that_nobody_waits_for_are_found_at_a_server_too(whole: Archive, xrootd_server: Callable[..., XRootD]) -> None:
+    server = xrootd_server()
+    place = server.data / "zips/2611/a b"
+    place.mkdir(parents=True)
+    (place / ".x.zip.0.dmtmp").touch()
+    with whole.database() as db:
+        db.execute("UPDATE daq_zip SET place = ?, state = 'OnTape' WHERE id = 1", (f"{server.url}zips/2611/a%20b/mine.zip",))
+    (place / "mine.zip").touch()
+    whole.settings(f'[daq]\nzips = "{server.url}zips"\n')
+    assert ("zips-left", "[daq] zips") not in findings(whole, "--storage", "sample")
+    (place / "nobody's.zip").touch()
+    assert "1 zips that no row has" in findings(whole, "--storage", "sample")["zips-left", "[daq] zips"]["says"]
+    server.stop()
+    assert ("storage-unknown", "[daq] zips") in findings(whole, "--storage", "sample")
 
 
 def test_lost_tables_lose_no_file_and_zip_nothing_to_tape_twice(whole: Archive) -> None:
