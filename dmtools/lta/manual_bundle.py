@@ -13,12 +13,18 @@ from dmtools.lta.freeing import Freeing
 from dmtools.lta.home import Home
 from dmtools.lta.office import books_of
 from dmtools.lta.persons import meant
+from dmtools.lta.refusals import refusals
 from dmtools.lta.states import NERSC_CLEAN
 from dmtools.lta.work import Work
 
 
 def delete(this: Pass, wanted: Sequence[str], *, yes: bool, gone: bool) -> None:
     """Deletes what may go of this HOME, or of it what is named; without `yes` it is only told."""
+    with refusals():
+        _delete(this, wanted, yes=yes, gone=gone)
+
+
+def _delete(this: Pass, wanted: Sequence[str], *, yes: bool, gone: bool) -> None:
     work = Work(this, books_of(this), Home.of(this))
     freeing = Freeing(work, gone=gone)
     found = _named(work, wanted) if wanted else list(work.bundles(NERSC_CLEAN))

@@ -18,6 +18,7 @@ from dmtools.lta.api.bundles import Bundle, GetBundle
 from dmtools.lta.api.sites import SiteState
 from dmtools.lta.home import Home
 from dmtools.lta.office import books_of
+from dmtools.lta.refusals import refusals
 from dmtools.lta.scan import Scan
 from dmtools.lta.states import JSON_MADE, NERSC_CLEAN, PUSH_PROBLEM, QUARANTINED, RETRY, UNTOUCHED
 from dmtools.lta.work import Work
@@ -31,6 +32,11 @@ FEW = 100
 
 def scan(this: Pass) -> None:
     """One pass over all that is open."""
+    with refusals():
+        _scan(this)
+
+
+def _scan(this: Pass) -> None:
     work = Work(this, books_of(this), Home.of(this))
     error = outbound.trouble(this.settings)
     sites.post(work, sum(1 for _ in work.bundles(JSON_MADE)), error)
@@ -139,6 +145,11 @@ class Engine:
 
 def plan(this: Pass) -> None:
     """What a pass would do; nothing is changed, no server is asked but that of the tables."""
+    with refusals():
+        _plan(this)
+
+
+def _plan(this: Pass) -> None:
     work = Work(this, books_of(this), Home.of(this))
     if error := outbound.trouble(this.settings) or Scan(work).run():
         this.plan(f"can't look for new zips: {error}")
@@ -161,7 +172,8 @@ def order(this: Pass, what: str, wanted: Sequence[str], reason: str) -> None:
     """A person's word about bundles: reset, retry or abort."""
     from dmtools.lta.persons import order as carry_out
 
-    carry_out(this, what, wanted, reason)
+    with refusals():
+        carry_out(this, what, wanted, reason)
 
 
 def abandon(this: Pass, server: str, *, yes: bool, force: bool, why: str) -> None:
