@@ -20,6 +20,8 @@ CALLS = (
         "write",
         "pwrite64",
         "writev",
+        "pwritev",
+        "pwritev2",
         "fsync",
         "fdatasync",
         "syncfs",

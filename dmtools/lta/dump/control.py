@@ -187,10 +187,10 @@ class Control:
 
     # ---- the tables
 
-    def _move(self, one: Active, to: str, *, why: str, keep: bool = False, failed: bool = False) -> None:
+    def _move(self, one: Active, to: str, *, why: str | None = None, keep: bool = False, failed: bool = False) -> None:
         before, dump = one.disk.state, one.dump
         move = DiskMove(
-            id=one.disk.id, fence=one.disk.fence, before=before, to=to, why=why[:2000], keep=keep, failed=failed,
+            id=one.disk.id, fence=one.disk.fence, before=before, to=to, why=why and why[:2000], keep=keep, failed=failed,
             target=names.encode(self.root), files=dump.files, bytes=dump.size, files_done=dump.files_done,
             bytes_done=dump.bytes_done,
         )  # fmt: skip
@@ -207,7 +207,7 @@ class Control:
         try:
             for number, one in list(self.active.items()):
                 try:
-                    self._move(one, DUMPING, why="", keep=True)
+                    self._move(one, DUMPING, keep=True)
                 except Problem as refused:
                     self.this.log(f"{one.disk.uuid}: left: {refused}")
                     self.crew.give_up(number)
