@@ -232,6 +232,7 @@ def test_names_that_are_none_are_refused_and_unknown_ones_are_told(archive: Arch
     told = archive.run("lta-restore", "--list", wanted, "--to", back, "--json").gave(1)
     assert whats(told) == ["unknown name"] * 2
     archive.run("lta-restore", "--to", back).gave(2)
+    assert "no directory" in archive.run("lta-restore", "/a", "--to", wanted).gave(2).err
     archive.bundle(IDEAL, b"zip", state="PushDone")
     assert "it is PushDone" in said(archive.run("lta-restore", IDEAL, "--to", back, "--json").gave(1))
     plan = archive.run("lta-restore", IDEAL, "--to", back / "no", "--dry-run").ok()

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from dmtools import names
-from dmtools.command import Refused
+from dmtools.command import Refused, Unavailable
 from dmtools.control.passes import Pass
 from dmtools.lta.glue.manifest import Record
 from dmtools.lta.restoring.bundlezip import BLOCK, BadBundle, BundleZip, Found, opened, sha512_of
@@ -20,7 +20,7 @@ RESTORED = "Restored"
 
 
 class Place:
-    """The directory below which all appears; it is made. Raises Refused."""
+    """The directory below which all appears; it is made. Raises Refused, Unavailable."""
 
     def __init__(self, to: Path, *, dry_run: bool) -> None:
         try:
@@ -28,8 +28,11 @@ class Place:
                 to.mkdir(parents=True, exist_ok=True)
             elif to.exists() and not to.is_dir():
                 raise NotADirectoryError(20, "Not a directory")
+        except (FileExistsError, NotADirectoryError):
+            raise Refused(f"{to} can't be used: something that is no directory stands there, or above it") from None
         except OSError as problem:
-            raise Refused(f"{to} can't be used as a directory: {problem.strerror}") from None
+            why, step = problem.strerror or str(problem), "mend that, or name another directory"
+            raise Unavailable("no directory", str(to), why, step, "nothing was asked for") from None
         self.root = os.path.realpath(os.fsencode(to.absolute()))
 
     def target(self, lfn: str) -> bytes:
