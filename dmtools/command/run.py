@@ -75,6 +75,11 @@ class Context:
             self._settings = load(self.config, self.home_option)
         return self._settings
 
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        """Others in their place, before anything has used them."""
+        self._settings = settings
+
     @property
     def ledger(self) -> Ledger:
         """The open database. Raises LedgerUnavailable."""

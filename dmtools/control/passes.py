@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from dmtools.control import automatic, heartbeats, holds
 from dmtools.control.holds import Hold
 from dmtools.ledger.engine import LedgerUnavailable
 from dmtools.ledger.leases import Leases
+from dmtools.settings import Settings
 
 
 class Pass:
@@ -82,6 +82,13 @@ class Pass:
         self.context.log(text)
 
 
+def _without_acts(settings: Settings) -> Settings:
+    """The settings of a dry run: what they have a pass do outside, far below, is not in them."""
+    from msgspec.structs import replace
+
+    return replace(settings, credentials=replace(settings.credentials, renew=()))
+
+
 def one(
     pipeline: str, component: str, *, example: str, cron: str = "", by_hand: bool = False, buffers: str = ""
 ) -> Callable[[Callable[..., None]], click.Command]:
@@ -94,9 +101,9 @@ def one(
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
         def with_pass(context: Context, **options: object) -> None:
+            if context.dry_run:
+                context.settings = _without_acts(context.settings)
             this = Pass(context, buffers)
-            if this.dry_run:
-                os.environ["DMTOOLS_DRY_RUN"] = "1"  # for what acts outside, far below: [credentials] renew
             gc.set_threshold(50_000, 20, 50)  # rows by the thousand make no cycles: looking for them costs a tenth
             if not this.dry_run:
                 this.ledger.transact(lambda c: heartbeats.begin(c, this.report, clock.now()))

@@ -112,11 +112,11 @@ def _again(this: Pass, ours: Sequence[File]) -> None:
 
 def _bad(this: Pass, text: str) -> list[File]:
     """The Bad files that are on a disk and have this LFN or this error class."""
-    lfn = text if text.isascii() and "%" in text else names.encode(os.fsencode(text))
     query = select(*COLUMNS).where(F.state == BAD, F.freed.is_(None))
     with this.ledger.read() as connection:
         if text.startswith("/"):
-            found = files.read(connection, query.where(or_(F.lfn_key == lfn_key(lfn), F.lfn == lfn)))
+            lfns = names.spellings(text)
+            found = files.read(connection, query.where(or_(F.lfn_key.in_(map(lfn_key, lfns)), F.lfn.in_(lfns))))
         else:
             found = files.read(connection, query.where(F.error_class == text))
     return found

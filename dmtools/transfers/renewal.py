@@ -45,9 +45,9 @@ def last(settings: Settings) -> Renewal | None:
 def try_it(settings: Settings, proxy: Path) -> None:
     """Runs the command, unless another process does, or it was tried a short while ago. Never raises: the proxy is judged next.
 
-    $X509_USER_PROXY names the proxy's file to it; it gets no terminal. Not under --dry-run.
+    $X509_USER_PROXY names the proxy's file to it; it gets no terminal. A dry run's settings have no such command.
     """
-    if not settings.credentials.renew or os.environ.get("DMTOOLS_DRY_RUN"):
+    if not settings.credentials.renew:
         return
     with _alone(settings) as mine:
         before = last(settings) if mine else None

@@ -21,10 +21,9 @@ def watch(this: Pass, road: Road) -> None:
     if not wanted:
         return
     servers = ask(this.settings, wanted)
-    tell_away(this, servers)
     for name in sorted(wanted - servers.up.keys() - servers.away.keys() - servers.refused.keys()):
         servers.away[name] = servers.why_not(name)
-        tell_away(this, servers)
+    tell_away(this, servers)
     if servers.all_away():
         raise Unavailable(
             "no FTS server",

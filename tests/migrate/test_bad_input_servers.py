@@ -55,6 +55,22 @@ def configure(site: Site, liar: FakeFts, *good: str) -> None:
     (site.home / "dmtools.toml").write_text(text)
 
 
+def test_each_server_that_is_away_is_told_once(site: Site) -> None:
+    site.only()
+    site.start()
+    site.master(site.files("/a/1", "/a/2"))
+    site.produce(lfns=1)
+    site.run("migrate-consumer").ok()
+    with site.database() as db:
+        db.execute("UPDATE ftsjob SET server = 'gone' WHERE id = 2")
+    site.servers["fts1"].kill()
+    told = site.run("migrate-monitor", "--json").gave(75).json["errors"]
+    assert sorted((one["what"], one["subject"]) for one in told) == [
+        *(("FTS server away", name) for name in ("fts1", "gone")),
+        ("no FTS server", "fts1, gone"),
+    ]
+
+
 def test_the_other_server_takes_the_work(site: Site, liar: FakeFts) -> None:
     configure(site, liar, "fts1")
     site.start()
