@@ -10,6 +10,7 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,11 @@ class Archive(Outbound):
             self.remote()
             self.over()
         raise AssertionError(f"still waiting: {done}")
+
+    def at_once(self, n: int, *args: object) -> list[Result]:
+        """The same command several times at once."""
+        with ThreadPoolExecutor(n) as pool:
+            return list(pool.map(lambda _: self.run(*args), range(n)))  # type: ignore[arg-type]
 
     def _errands(self, books: Any, *states: str) -> tuple[Errand, ...]:
         return answer(books, ClaimErrands(states=states, destination="nersc", most=100, holder="cori01"), Errands).errands

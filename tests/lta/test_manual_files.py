@@ -232,6 +232,20 @@ def test_a_run_that_is_killed_between_any_two_steps_is_ended_by_the_next(archive
     assert archive.journal("lta-bundle").count(DELETED) == 1
 
 
+def test_several_runs_at_once_delete_each_file_once_and_book_it_once(archive: Archive) -> None:
+    made = archive.directory("/exp", 3)
+    for n in range(3):
+        laid(archive, f"/exp/{n}.zip", {b"/exp/%d/%d" % (n, m): b"%d" % m for m in range(4)}, directory_id=made.id)
+    for one in archive.at_once(3, "lta-manual-files", "--yes"):
+        one.gave(0, 1)
+    files(archive, "--yes")
+    assert left(archive) == {}
+    assert len(tree(archive.warehouse)) == 12
+    assert set(archive.states().values()) == {"LocalFilesDeleted"}
+    assert archive.journal("lta-bundle").count(DELETED) == 3
+    assert archive.sql("SELECT state FROM lta_directory") == [("filesdeleted",)]
+
+
 def kill(call: str, path: Path | None) -> tuple[object, ...]:
     """Killed at the first such call, or the first that is about this path."""
     only = ("-P", path) if path else ()

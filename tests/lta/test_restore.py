@@ -254,6 +254,22 @@ def test_a_run_that_is_killed_while_it_publishes_leaves_whole_files_only_and_the
     assert tree(back) == files
 
 
+def test_several_runs_at_once_ask_once_and_publish_each_file_once(archive: Archive, back: Path) -> None:
+    files = {b"/exp/%d" % n: os.urandom(50) for n in range(9)}
+    archive.bundle(IDEAL, bundle_of(files), files)
+    archive.start()
+    for _ in range(8):
+        codes = {one.code for one in archive.at_once(3, "lta-restore", IDEAL, "--to", back)}
+        assert codes <= {0, 75}
+        archive.over()
+        archive.due_errands()
+        archive.remote()
+        if codes == {0}:
+            break
+    assert tree(back) == files
+    assert [one.state for one in archive.errands()] == ["RemoteCleaned"]
+
+
 def kill(call: str, number: int) -> tuple[str, ...]:
     return ("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}")
 

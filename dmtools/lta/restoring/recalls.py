@@ -67,6 +67,12 @@ def ask(books: Books, bundles: Sequence[Bundle], *, again: bool) -> dict[int, Er
     return {one.id: there[one.id] for one in bundles}
 
 
+def look(books: Books, errands: dict[int, Errand]) -> dict[int, Errand]:
+    """The same errands as they stand now; one that came to its end meanwhile as it was."""
+    now = {one.bundle.id: one for one in pages.errands(books, ListErrands(kind="recall", states=(*WAITS, RETRIEVE_PROBLEM)))}
+    return {number: now.get(number, one) for number, one in errands.items()}
+
+
 def carry(this: Pass, books: Books, road: Road, errands: Sequence[Errand]) -> None:
     """Puts what is ready on the road, and books what has come. Raises Unavailable when no FTS server answers."""
     from dmtools.transfers import carry as engine

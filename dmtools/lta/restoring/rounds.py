@@ -183,7 +183,7 @@ class Run:
                 self._refuse(one, why, "dm-trace says what became of it")
         errands = recalls.ask(self.books, [one.bundle for one in proved], again=again)
         recalls.carry(self.this, self.books, self.road, list(errands.values()))
-        errands |= recalls.ask(self.books, [one.bundle for one in proved], again=False)
+        errands = recalls.look(self.books, errands)
         return [one for one in proved if not self._landed(one, errands[one.bundle.id])]
 
     def _landed(self, one: Wanted, errand: Errand) -> bool:
@@ -193,12 +193,12 @@ class Run:
             return True
         try:
             path, why = recalls.arrived(self.this, self.books, errand)
-        except Problem as problem:  # another run was quicker
-            self.why[one.bundle.id] = str(problem)
+            if path is not None:
+                self._unpack_landed(one, path)
+                return True
+        except (Problem, StorageError, OSError) as problem:  # another run was quicker, or a disk is in trouble
+            self.why[one.bundle.id] = f"not now: {problem}"
             return False
-        if path is not None:
-            self._unpack_landed(one, path)
-            return True
         if why:
             self._refuse(one, why, "the same command again; when it stays so, look at the copy on tape: lta-audit NAME")
             return True

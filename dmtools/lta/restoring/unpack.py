@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from dmtools import names
@@ -131,7 +132,16 @@ def _publish(bundle: BundleZip, found: Found, target: bytes) -> None:
             os.utime(handle, ns=(record.mtime_ns, record.mtime_ns))
         return Copied(record.size, "")
 
-    make_file(target, False, str(os.getpid()), 0o644, fill)
+    _make(target, record.size, record.sha512 or "", fill)
+
+
+def _make(target: bytes, size: int, sha512: str, fill: Callable[[int], Copied]) -> None:
+    """Whole or not at all; when another run has just made the same file, that is as well."""
+    try:
+        make_file(target, False, str(os.getpid()), 0o644, fill)
+    except StorageError as problem:
+        if problem.cls != "occupied" or not is_there(target, size, sha512):
+            raise
 
 
 def _write(bundle: BundleZip, found: Found, handle: int) -> None:
@@ -187,4 +197,4 @@ def _copy(path: bytes, target: bytes, wanted: Wanted) -> None:
             raise BadBundle(f"{wanted.shown} changed while it was read")
         return Copied(bundle.size, "")
 
-    make_file(target, False, str(os.getpid()), 0o644, fill)
+    _make(target, bundle.size, bundle.sha512, fill)
