@@ -100,7 +100,7 @@ def test_a_scratch_file_that_is_missing_or_of_wrong_size_is_named(
 
 
 BAD = ("/a'b.zip", '/a"b.zip', "/a;rm b.zip", "/a*b.zip", "/a|b", "/a\nb", "/a$b`c`", "/a{b}", "/a!b", "/~a", "/a\udcffb", "/a:b")
-GOOD = ("/a b.zip", "/a%b_c+d@e.zip", "/Grüße (2).zip", "/-rf", "/a=b,c.zip")
+GOOD = ("/-rf a%b_c+d@e.zip", "/Grüße (2),=.zip")
 
 
 def test_a_name_that_hsi_cant_quote_is_refused_by_name(body: Body, archive: Archive) -> None:
@@ -225,7 +225,7 @@ def test_a_job_that_is_stopped_says_so_and_leaves_nothing_on_tape(body: Body, ar
 
 
 def _children(pid: int) -> str:
-    found = subprocess.run(["ps", "--ppid", str(pid), "-o", "args="], capture_output=True, text=True, check=False).stdout
+    found = subprocess.run(["ps", "-ww", "--ppid", str(pid), "-o", "args="], capture_output=True, text=True, check=False).stdout
     return found if "put -c on" in found else ""
 
 

@@ -25,19 +25,19 @@ def follow(site: Site) -> None:
         if one["state"] == "NERSCDone":
             _clean(site, one)
     running = [one for one in found if one["state"] == "NERSCRunning"]
+    ours = {one["job"]: one for one in running if site.jobs.has(one["job"])}
     for one in running:
-        if not site.jobs.has(one["job"]):
-            why = f"its job {one['job']} is none of this HOME, and nobody has kept its claim"
-            _to(site, one, "PushDone", why=why)
-    site.open |= {one["job"]: one for one in running if site.jobs.has(one["job"])}
-    ours = {key: one for key, one in site.open.items() if one in running}
+        if one["job"] not in ours:
+            _to(site, one, "PushDone", why=f"its job {one['job']} is none of this HOME, and nobody has kept its claim")
+    site.open |= ours
     stands = site.jobs.stands(list(ours))
-    keep(site, "bundles", [one for key, one in ours.items() if stands[key].outcome is None])
+    keep(site, "bundles", [one for key, one in ours.items() if stands[key].is_open])
     for key, one in ours.items():
-        if (outcome := stands[key].outcome) is None:
+        if stands[key].is_open:
             tell_waiting(site, names.shown(one["ideal"]), stands[key])
             continue
-        _book(site, one, outcome)
+        if (outcome := stands[key].outcome) is not None:
+            _book(site, one, outcome)
         site.jobs.forget([key])
         del site.open[key]
 

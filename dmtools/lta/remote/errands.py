@@ -31,12 +31,13 @@ def follow(site: Site) -> None:
             _to(site, one, ASKED[one["state"]], why="its job is none of this HOME, and nobody has kept its claim")
     site.open |= ours
     stands = site.jobs.stands(list(ours))
-    keep(site, "errands", [one for key, one in ours.items() if stands[key].outcome is None])
+    keep(site, "errands", [one for key, one in ours.items() if stands[key].is_open])
     for key, one in ours.items():
-        if (outcome := stands[key].outcome) is None:
+        if stands[key].is_open:
             tell_waiting(site, _shown(one), stands[key])
             continue
-        _book(site, one, outcome)
+        if (outcome := stands[key].outcome) is not None:
+            _book(site, one, outcome)
         site.jobs.forget([key])
         del site.open[key]
 

@@ -110,8 +110,8 @@ def _put(tape: Tape, job: TapeJob, local: Path, path: str) -> None:
         return
     _check_scratch(job, local)
     hidden = _hidden(path, job.key)
-    for left in (_hidden(path, job.before), hidden) if job.before else (hidden,):
-        tape.remove(left)
+    if job.before:  # an attempt that was killed has left it
+        tape.remove(_hidden(path, job.before))
     try:
         tape.put(local, hidden)
         _prove(tape, job, hidden)

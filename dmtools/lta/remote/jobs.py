@@ -33,6 +33,12 @@ class Stand:
     outcome: Outcome | None = None
     status: Status | None = None
     unread: str = ""  # why its result can't be read now
+    booked: bool = False  # by another pass, just now
+
+    @property
+    def is_open(self) -> bool:
+        """It goes on."""
+        return self.outcome is None and not self.booked
 
     @property
     def is_held(self) -> bool:
@@ -99,7 +105,7 @@ class Jobs:
 
     def _stand(self, key: str, status: Status) -> Stand:
         if not (self.place / key / JOB).exists():
-            return Stand(status=status, unread="another pass has just booked it")
+            return Stand(status=status, booked=True)
         try:
             found = jobfile.read_outcome(self.place / key / RESULT, key)
         except jobfile.BadFile as problem:

@@ -43,13 +43,13 @@ class Tape(Protocol):
         """Has the tape system read the file again: are the bytes those of its checksum?"""
 
     def put(self, local: Path, path: str) -> None:
-        """Writes a file; directories above it are made."""
+        """Writes a file, over what an earlier try has left under that name; directories above it are made."""
 
     def get(self, path: str, local: Path) -> None:
         """Reads a file into a new local one."""
 
     def rename(self, path: str, to: str) -> None:
-        """Gives a file its name; the caller has seen that there is none of that name."""
+        """Gives a file its name in the same directory; the caller has seen that there is none of that name."""
 
     def remove(self, path: str) -> None:
         """Removes a file."""

@@ -65,7 +65,6 @@ class HsiTape:
 
     def rename(self, path: str, to: str) -> None:
         """By `mv`."""
-        self._do(f"mkdir -p {_word(posixpath.dirname(to))}")
         self._do(f"mv {_word(path)} {_word(to)}")
 
     def remove(self, path: str) -> None:

@@ -1,20 +1,18 @@
-"""What `dm-sim archive` gives as `hsi` and `hpss_avail`: speaks hsi's lines, talks to the simulator. Standard library only.
+"""What `dm-sim archive` gives as `hsi` and `hpss_avail`: speaks hsi's lines, talks to the simulator.
 
-It is copied to where jobs find it, with the simulator's address file in ADDRESS.
+It is copied to where jobs find it, with the simulator's address file in ADDRESS. It is started often, so it imports little.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
+import socket
 import sys
-from pathlib import Path
-from typing import Any, TextIO
-from urllib.parse import quote, urlsplit
+from typing import IO, Any
 
 ADDRESS = "run/sim/archive.json"
-FAILED = 64
+FAILED, AWAY = 64, 70
 BLOCK = 1 << 20
 _OWN = frozenset("*?[]{}|<>&#`$~'\\")
 
@@ -27,8 +25,8 @@ def main() -> int:
     """`hsi [-q] [-P] WORD...`: all words make one line; `;` parts commands. `hpss_avail NAME`."""
     words = sys.argv[1:]
     try:
-        if Path(sys.argv[0]).name == "hpss_avail":
-            return _ask("POST", "/hpss_avail", {"archive": words[0] if words else "archive"})
+        if os.path.basename(sys.argv[0]) == "hpss_avail":
+            return _order("/hpss_avail", {"archive": words[0] if words else "archive"}, sys.stdout)
         out = sys.stderr
         while words and words[0].startswith("-"):
             out = sys.stdout if words.pop(0) == "-P" else out
@@ -39,9 +37,9 @@ def main() -> int:
     except Refused as problem:
         print(f"hsi: error: {problem}", file=sys.stderr)
         return FAILED
-    except (OSError, ValueError, KeyError, http.client.HTTPException) as problem:
+    except (OSError, ValueError, KeyError, IndexError) as problem:
         print(f"hsi: HPSS is not available: {type(problem).__name__}: {problem}", file=sys.stderr)
-        return 70
+        return AWAY
 
 
 def _commands(line: str) -> list[list[str]]:
@@ -66,68 +64,85 @@ def _commands(line: str) -> list[list[str]]:
     return [command for command in found if command]
 
 
-def _do(words: list[str], out: TextIO) -> int:
+def _do(words: list[str], out: IO[str]) -> int:
     name, rest = words[0], words[1:]
-    options = [word for word in rest if word.startswith("-")]
     if name in ("put", "get"):
-        return _transfer(name, rest, out)
-    plain = [word for word in rest if not word.startswith("-")]
+        if len(rest) < 3 or rest[-2] != ":":
+            raise Refused(f"usage: {name} [-c on] [-H sha512] LOCAL : REMOTE")
+        return _put(rest[-3], rest[-1], rest[:-3], out) if name == "put" else _get(rest[-3], rest[-1])
+    names = [word for word in rest if not word.startswith("-")]
     wanted = {"ls": 1, "hashlist": 1, "hashverify": 1, "mkdir": 1, "rm": 1, "mv": 2}.get(name)
     if wanted is None:
         raise Refused(f"unknown command: {name}")
-    if len(plain) != wanted:
-        raise Refused(f"usage: {name} takes {wanted} names, not {len(plain)}")
-    return _ask("POST", f"/hsi/{name}", {"options": options, "names": plain}, out)
+    if len(names) != wanted:
+        raise Refused(f"usage: {name} takes {wanted} names, not {len(names)}")
+    return _order(f"/hsi/{name}", {"names": names}, out)
 
 
-def _transfer(name: str, rest: list[str], out: TextIO) -> int:
-    if ":" not in rest or rest.index(":") != len(rest) - 2 or len(rest) < 3:
-        raise Refused(f"usage: {name} [-c on] [-H sha512] LOCAL : REMOTE")
-    local, remote = Path(rest[-3]), rest[-1]
-    options = rest[:-3]
-    if name == "get":
-        return _get(local, remote)
+def _put(local: str, remote: str, options: list[str], out: IO[str]) -> int:
     try:
-        size = local.stat().st_size
-        with local.open("rb") as file:
-            kept = "1" if options == ["-c", "on", "-H", "sha512"] else ""
-            headers = {"Content-Length": str(size), "X-Hash": kept, "X-Local": quote(os.fsencode(str(local)))}
-            return _ask("PUT", f"/hpss?path={quote(os.fsencode(remote))}", file, out, headers)
+        with open(local, "rb") as file:
+            more = ["X-Hash: 1"] if options == ["-c", "on", "-H", "sha512"] else []
+            return _told(*_ask("PUT", f"/hpss?path={_quoted(remote)}", file, os.fstat(file.fileno()).st_size, more)[::2], out)
     except FileNotFoundError:
         raise Refused(f"put: no such local file: {local}") from None
 
 
-def _get(local: Path, remote: str) -> int:
-    connection, headers = _connection()
-    connection.request("GET", f"/hpss?path={quote(os.fsencode(remote))}", headers=headers)
-    answer = connection.getresponse()
-    if answer.status != 200:
+def _get(local: str, remote: str) -> int:
+    status, headers, answer = _ask("GET", f"/hpss?path={_quoted(remote)}", None, 0, [])
+    if status != 200:
         raise Refused(f"get: {answer.read().decode()}")
-    with local.open("wb") as file:
-        while block := answer.read(BLOCK):
+    left = int(headers["content-length"])
+    with open(local, "wb") as file:
+        while left and (block := answer.read(min(BLOCK, left))):
             file.write(block)
-    if answer.getheader("X-Checksum") == "differs":
+            left -= len(block)
+    if left:
+        raise Refused(f"get: HPSS went away: {remote}")
+    if headers.get("x-checksum") == "differs":
         raise Refused(f"get: checksum mismatch: {remote}")
     return 0
 
 
-def _connection() -> tuple[http.client.HTTPConnection, dict[str, str]]:
-    told = json.loads(Path(ADDRESS).read_bytes())
-    connection = http.client.HTTPConnection(urlsplit(told["url"]).netloc)
-    return connection, {"Authorization": f"Bearer {told['token']}"}
+def _order(path: str, body: dict[str, Any], out: IO[str]) -> int:
+    import io
+
+    data = json.dumps(body).encode()
+    return _told(*_ask("POST", path, io.BytesIO(data), len(data), ["Content-Type: application/json"])[::2], out)
 
 
-def _ask(method: str, path: str, body: Any, out: TextIO | None = None, more: dict[str, str] | None = None) -> int:
-    connection, headers = _connection()
-    sent = body if hasattr(body, "read") else json.dumps(body).encode("utf-8", "surrogateescape")
-    connection.request(method, path, sent, {**headers, "Content-Type": "application/json", **(more or {})})
-    answer = connection.getresponse()
-    told = json.loads(answer.read())
-    if answer.status != 200 or "code" not in told:
-        raise Refused(f"HPSS says {answer.status}")
-    print(told["out"], end="", file=out or sys.stdout)
+def _told(status: int, answer: IO[bytes], out: IO[str]) -> int:
+    said = answer.read()
+    if status != 200:
+        raise Refused(f"HPSS says {status}")
+    told = json.loads(said)
+    print(told["out"], end="", file=out)
     print(told["err"], end="", file=sys.stderr)
     return int(told["code"])
+
+
+def _ask(method: str, path: str, body: IO[bytes] | None, length: int, more: list[str]) -> tuple[int, dict[str, str], IO[bytes]]:
+    """(status, headers, the body to be read) of one HTTP request."""
+    with open(ADDRESS, "rb") as file:
+        told = json.load(file)
+    host, _, port = told["url"].rpartition("//")[2].partition(":")
+    connection = socket.create_connection((host, int(port)))
+    head = [f"{method} {path} HTTP/1.0", f"Authorization: Bearer {told['token']}", f"Content-Length: {length}", *more, "", ""]
+    connection.sendall("\r\n".join(head).encode())
+    while body is not None and (block := body.read(BLOCK)):
+        connection.sendall(block)
+    answer = connection.makefile("rb")
+    status = int(answer.readline().split()[1])
+    headers = {}
+    while line := answer.readline().decode("latin-1").strip():
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    return status, headers, answer
+
+
+def _quoted(text: str) -> str:
+    plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"
+    return "".join(chr(byte) if byte in plain else f"%{byte:02X}" for byte in os.fsencode(text))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def _give_programs(place: Path, address: Path) -> None:
     text = Path(hsi.__file__).read_text("utf-8")
     text = text.replace(f'ADDRESS = "{hsi.ADDRESS}"', f"ADDRESS = {str(address.resolve())!r}")
     for name in ("hsi", "hpss_avail"):
-        durable.write_file(place / name, f"#!/usr/bin/env -S python3 -I -S\n{text}".encode(), 0o750)
+        durable.write_file(place / name, f"#!{os.path.realpath(sys.executable)} -IS\n{text}".encode(), 0o750)
 
 
 def _faults(seat: Seat) -> FaultsFile:
