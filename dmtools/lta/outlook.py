@@ -102,8 +102,9 @@ def _dump(look: Probing) -> Note:
 
 
 def needs_disks(count: dict[str, int]) -> bool:
-    """Is nothing left to dump, where there was something?"""
-    return any(count.values()) and not count[s.INVENTORIED] and not count[s.DUMPING]
+    """Is nothing left to dump, though disks are in the slots? Those that are Removed say nothing: perhaps no more are to come."""
+    there = sum(n for state, n in count.items() if state != s.REMOVED)
+    return there > 0 and not count[s.INVENTORIED] and not count[s.DUMPING]
 
 
 def _directories(look: Probing) -> Note:

@@ -14,7 +14,7 @@ from dmtools.control import figures as kept
 from dmtools.control import probes, troubles
 from dmtools.control.entry import Figure, Pipeline, Probing
 from dmtools.ledger import tables
-from dmtools.lta import standing
+from dmtools.lta import outlook, standing
 from dmtools.lta import states as s
 from dmtools.lta.api import LOCAL
 from dmtools.transfers import credential_life
@@ -155,10 +155,9 @@ def disks(look: Probing) -> Iterator[Figure]:
             yield Figure(
                 "slot_bad", {**PIPELINE, "slot": names.shown(slot.path)}, 1, said, state=probes.WARNING, see=troubles.LTA_DISK
             )
-    if any(count.values()):
-        ready = count[s.INVENTORIED] + count[s.DUMPING]
-        said = f"lta: {ready} disks are dumped or wait for it" if ready else "lta: no disk is left to dump: LOAD MORE DISKS"
-        yield Figure("disks_to_dump", PIPELINE, ready, said, "", probes.under(1), see=troubles.LTA_LOAD)
+    ready, empty = count[s.INVENTORIED] + count[s.DUMPING], outlook.needs_disks(count)
+    said = "lta: no disk is left to dump: LOAD MORE DISKS" if empty else f"lta: {ready} disks are dumped or wait for it"
+    yield Figure("disks_to_dump", PIPELINE, ready, said, "", probes.under(1) if empty else "", see=troubles.LTA_LOAD)
 
 
 def directories(look: Probing) -> Iterator[Figure]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import zipfile
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from dmtools.demo import books, detector, proof, staged
+from dmtools.demo import archive, books, detector, proof, staged
 from dmtools.demo.tree import Fact, Tree
 from dmtools.house.leftovers import end_all, marked
 from tests.support import ROOT, command, environment, wait_until
@@ -50,6 +52,7 @@ def test_all_is_accounted_for_and_nothing_is_left(env: dict[str, str], short_tmp
     assert told["good"] is True
     assert len(told["checks"]) >= 20
     assert [one for one in told["checks"] if "in a zip on tape, unzipped byte for byte the same" in one["what"]]
+    assert [one for one in told["checks"] if "in one zip on the remote tape, byte for byte" in one["what"]]
     assert "killed with -9" in done.stderr
     assert list((short_tmp / "tmp").iterdir()) == []
 
@@ -192,3 +195,38 @@ def test_the_proof_of_the_second_act_sees_what_is_wrong(home: Path) -> None:
     assert any("on tape" in what for what in bad())
     (home / "demo/daq/data2/left").touch()
     assert any("every disk is empty" in what for what in bad())
+
+
+def test_the_proof_of_the_third_act_sees_what_is_wrong(home: Path) -> None:
+    wrote = archive.arrive(home)
+    tape, names = home / "tape", list(wrote)
+    tape.mkdir()
+
+    def lay(name: str, *members: tuple[str, bytes]) -> None:
+        with zipfile.ZipFile(tape / name, "w") as made:
+            made.writestr("u.metadata.ndjson", b"{}")
+            for member, data in members:
+                made.writestr(member[1:], data)
+
+    def bad() -> list[str]:
+        return [check.what.split(",")[0][:30] for check in archive.proof(home, wrote, sorted(tape.iterdir())) if not check.good]
+
+    with contextlib.closing(sqlite3.connect(home / "dmtools.db")) as raw, raw:
+        raw.execute("INSERT INTO tally (pipeline, state, shard, n, bytes) VALUES ('lta', 'LocalFilesDeleted', 0, 2, 1)")
+    lay("1.zip", *[(name, wrote[name]) for name in names[:4]])
+    lay("2.zip", *[(name, wrote[name]) for name in names[4:]])
+    assert bad() == []
+    lay("2.zip", *[(name, wrote[name]) for name in names[3:]])
+    assert bad() == ["each of the 8 files of the goo"], "one is there twice"
+    lay("2.zip", (names[4], b"x"), *[(name, wrote[name]) for name in names[5:]])
+    assert bad() == ["each of the 8 files of the goo"], "one is not what was written"
+    lay("2.zip", *[(name, wrote[name]) for name in names[4:]])
+    (home / "demo/lta/outbound/left.zip").touch()
+    assert bad() == ["no zip is left in outbound"]
+    (home / "demo/lta/outbound/left.zip").write_bytes(archive.SPOILT)
+    assert bad() == ["the bad disk was set aside alo", "no zip is left in outbound"]
+    (home / "demo/lta/outbound/left.zip").unlink()
+    next((home / "demo/lta/slots").rglob("*.raw")).unlink()
+    assert bad() == ["the disks are as they came"]
+    lay("3.zip")
+    assert bad()[-1] == "the tables say the same"
