@@ -71,14 +71,14 @@ def test_a_file_that_vanished_before_its_copy_is_bad_until_a_person_says_so(disk
 
 
 def test_a_lost_file_that_a_person_forgets_keeps_its_disk_no_longer(disks: Disks) -> None:
-    file = disks.file(data("a"))
+    file = disks.file(data("100%"))
     disks.flag()
     (disks.home / "demo/site").rename(disks.home / "demo/away")
     disks.transfer()
     (disks.home / "demo/away").rename(disks.home / "demo/site")
     file.unlink()
     disks.transfer(code=1)
-    disks.transfer("--forget", lfn(data("a")))
+    disks.transfer("--forget", lfn(data("100%")))
     assert disks.states() == {}
     assert disks.flags() == ["ReadyForData"]
 

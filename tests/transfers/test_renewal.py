@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,18 @@ def test_daq_transfer_renews_it_too(home: Path, renew: Path) -> None:
     run("daq-transfer", home=home).ok()
     assert runs(renew) == 1
     assert (renew / "proxy").read_bytes() == (renew / "new").read_bytes()
+
+
+def test_a_dry_run_that_asks_a_server_renews_nothing(home: Path, renew: Path) -> None:
+    with closing(sqlite3.connect(home / "dmtools.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO ftsjob (pipeline, list_id, attempt, server, sid, job, vo, state, files, bytes, since)"
+            " VALUES ('migrate', 1, 1, 'far', 's', 'j', 'v', 'submitted', 0, 0, '2026-01-01 00:00:00.000000')"
+        )
+    run("migrate-cancel", "--abandon", "far", "--dry-run", home=home).ok()
+    assert runs(renew) == 0
+    run("migrate-cancel", "--abandon", "far", home=home).gave(2)  # it asks, and wants --yes
+    assert runs(renew) == 1
 
 
 def test_a_renewal_that_hangs_is_ended(renew: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
