@@ -1,11 +1,13 @@
 """The scan: zips below outbound that no bundle is known for -> read once, hashed -> bundles, Untouched.
 
-The walk is a process of its own and streams. Names are asked for in hundreds; what is new is claimed, asked for again,
-hashed and added in groups, so that several scanners share a long scan, and a kill loses the reading of one group.
+The walk is a process of its own, which streams names as they stand in the books. They are asked for in thousands; what is new
+is claimed, asked for again, hashed and added in groups, so that several scanners share a long scan, and a kill loses the
+reading of one group.
 """
 
 from __future__ import annotations
 
+import re
 import signal
 import stat
 import time
@@ -17,34 +19,30 @@ from dmtools import clock, names
 from dmtools.control.passes import Pass
 from dmtools.lta import outbound, sums
 from dmtools.lta.api import Problem, answer
-from dmtools.lta.api.bundles import AddBundles, Added, Bundles, Known, NewBundle
+from dmtools.lta.api.bundles import AddBundles, Added, Glance, Glimpse, Glimpses, NewBundle
 from dmtools.lta.states import LOCAL_DELETED, LOCAL_FILES_DELETED, UNTOUCHED
 from dmtools.lta.sums import Sums
 from dmtools.lta.work import Work
-from dmtools.spool.listfile import check_url
+from dmtools.spool.listfile import MAX_URL, check_url
 from dmtools.storage.answers import StorageError
 from dmtools.storage.walking import Files, Walk
 
-ASKED, GROUP, GROUP_BYTES = 500, 200, 4 << 30
+ASKED, GROUP, GROUP_BYTES = 1000, 500, 4 << 30
 STALL_SECONDS = 60.0
 READING_SECONDS = 600.0  # so long new zips are read; then the pass goes on, and the next one reads on
 AHEAD_SECONDS = 300  # a zip whose time lies further ahead was not written just now: somebody set it
 MOST_TOLD = 20
 AWAY = (LOCAL_DELETED, LOCAL_FILES_DELETED)  # a zip that lies under such a name is none that was shipped
+_PLAIN = re.compile(rb"[A-Za-z0-9_.+=,@:~()/-]*").fullmatch  # names that are spelt as they are
 
 
 class Seen(NamedTuple):
-    """A zip as the walk saw it."""
+    """A zip as the walk saw it; `ideal`: its name at all sites."""
 
-    path: bytes
+    ideal: str
     size: int
     mtime_ns: int
     regular: bool
-
-    @property
-    def ideal(self) -> str:
-        """Its name at all sites."""
-        return outbound.ideal_of(self.path)
 
     @property
     def resource(self) -> str:
@@ -77,10 +75,11 @@ class Scan:
         walk = Walk(outbound.root(self.this.settings), STALL_SECONDS, _zips, hidden=False)
         try:
             for made in walk.rows():
-                self._look([Seen(*one) for one in made])
+                self._look(made)
                 if self.ended or not self.this.goes():
                     return ""
-            self._read_waiting()
+            while self.waiting and not self.ended:
+                self._read_waiting()
         except StorageError as problem:
             return problem.reason
         for said in walk.unreadable[:MOST_TOLD]:
@@ -90,22 +89,28 @@ class Scan:
 
     # ---- what is known
 
-    def _look(self, seen: list[Seen]) -> None:
+    def _look(self, made: Sequence[tuple[Any, ...]]) -> None:
         """Some zips as they were found: settled, new ones wait for their reading."""
         now = clock.now().timestamp()
         settled, ahead = (now - self.this.settings.lta.settle_seconds) * 1e9, (now + AHEAD_SECONDS) * 1e9
-        good = (one for one in seen if self._is_file(one) and self._has_a_name(one))
-        ready = [one for one in good if not settled < one.mtime_ns < ahead]
+        longest = MAX_URL - len(self.this.settings.lta.buffer)
+        ready = []
+        for ideal, size, mtime_ns, regular in made:
+            if not regular or len(ideal) > longest:
+                self._refuse(Seen(ideal, size, mtime_ns, regular))
+            elif not settled < mtime_ns < ahead:
+                ready.append(Seen(ideal, size, mtime_ns, regular))
         for part in range(0, len(ready), ASKED):
-            self.waiting += self._unknown(ready[part : part + ASKED], tell=True)
+            self.waiting += [one for one in self._unknown(ready[part : part + ASKED], tell=True) if self._has_a_name(one)]
             while not self.ended and (len(self.waiting) >= GROUP or sum(one.size for one in self.waiting) >= GROUP_BYTES):
                 self._read_waiting()
 
-    def _is_file(self, one: Seen) -> bool:
-        if not one.regular:
-            left, advice = "it is not shipped", "lay the file itself there, or take it away"
-            self._tell("no regular file", one, "a link, or another thing that is no file, has the name of a bundle", left, advice)
-        return one.regular
+    def _refuse(self, one: Seen) -> None:
+        if one.regular:
+            self._has_a_name(one)
+            return
+        why, left = "a link, or another thing that is no file, has the name of a bundle", "it is not shipped"
+        self._tell("no regular file", one, why, left, "lay the file itself there, or take it away")
 
     def _has_a_name(self, one: Seen) -> bool:
         """One that no job may carry is told, and left."""
@@ -121,17 +126,20 @@ class Scan:
         if not seen:
             return []
         by_name = {one.ideal: one for one in seen}
-        ask = Known(destination=self.work.destination, names=tuple(by_name))
-        known = answer(self.work.books, ask, Bundles).bundles
-        for bundle in known:
+        found = answer(self.work.books, Glance(destination=self.work.destination, names=tuple(by_name)), Glimpses).bundles
+        for bundle in found:
             one = by_name.pop(bundle.ideal)
-            if tell:
-                self.known += 1
-                if bundle.home == self.work.home.id and bundle.state not in AWAY and one.size != bundle.size:
-                    why = f"bundle {bundle.id} of this name ({bundle.state}) has {bundle.size} bytes, the zip has {one.size}"
-                    left = "neither was touched; the zip is not shipped"
-                    self._tell("another zip", one, why, left, "give the new zip a name of its own, or put the old one back")
+            if tell and one.size != bundle.size:
+                self._compare(one, bundle)
+        self.known += len(found) if tell else 0
         return list(by_name.values())
+
+    def _compare(self, one: Seen, bundle: Glimpse) -> None:
+        """Another zip under a known name."""
+        if bundle.home == self.work.home.id and bundle.state not in AWAY:
+            why = f"bundle {bundle.id} of this name ({bundle.state}) has {bundle.size} bytes, the zip has {one.size}"
+            left = "neither was touched; the zip is not shipped"
+            self._tell("another zip", one, why, left, "give the new zip a name of its own, or put the old one back")
 
     # ---- what is new
 
@@ -143,34 +151,38 @@ class Scan:
             self.new += len(self.waiting)
             self.waiting = []
             return
-        group: list[Seen] = []
-        size = 0
-        while self.waiting and len(group) < GROUP and (not group or size < GROUP_BYTES):
-            group.append(self.waiting.pop(0))
-            size += group[-1].size
+        group = self._group()
         ours = self.this.leases.claim([one.resource for one in group])
         try:
             mine = self._unknown([one for one in group if one.resource in ours], tell=False)
-            self._add([made for one in mine if (made := self._hash(one)) is not None])
+            self._add(list(self._hashed(mine)))
         finally:
             self.this.leases.release(list(ours))
+        self.ended = time.monotonic() > self.until or not self.this.goes()
 
-    def _hash(self, one: Seen) -> NewBundle | None:
-        """Reads a zip; None when that is not for now."""
-        if self.ended or time.monotonic() > self.until or not self.this.goes():
-            self.ended = True
-            return None
-        try:
-            return self._made(one, sums.read(outbound.root(self.this.settings) + b"/" + one.path))
-        except StorageError as problem:
-            if problem.cls == "missing":
-                return None
-            advice = "the next pass looks at it again"
-            self._tell("not read", one, problem.reason, "it is not shipped", advice, failed=problem.cls != "changed")
-            return None
+    def _group(self) -> list[Seen]:
+        """The next of those that wait: not more of large ones than others can wait for."""
+        size = number = 0
+        for one in self.waiting:
+            size += one.size
+            number += 1
+            if number == GROUP or size >= GROUP_BYTES:
+                break
+        group, self.waiting = self.waiting[:number], self.waiting[number:]
+        return group
 
-    def _made(self, one: Seen, found: Sums) -> NewBundle:
-        url = names.file_url(outbound.root(self.this.settings)) + one.ideal
+    def _hashed(self, mine: Sequence[Seen]) -> Iterator[NewBundle]:
+        """Reads them; one that can't be read now is told and left."""
+        root = outbound.root(self.this.settings)
+        found = sums.read_many([root + names.decode(one.ideal) for one in mine], self.until) if mine else []
+        for one, read in zip(mine, found, strict=False):
+            if isinstance(read, Sums):
+                yield self._made(one, names.file_url(root) + one.ideal, read)
+            elif read.cls != "missing":
+                left, advice = "it is not shipped", "the next pass looks at it again"
+                self._tell("not read", one, read.reason, left, advice, failed=read.cls != "changed")
+
+    def _made(self, one: Seen, url: str, found: Sums) -> NewBundle:
         return NewBundle(
             destination=self.work.destination, ideal=one.ideal, home=self.work.home.id, name=url, size=found.size,
             sha512=found.sha512, adler32=found.adler32,
@@ -207,10 +219,10 @@ class Scan:
 def _zips(found: Files) -> list[tuple[Any, ...]]:
     """In the process of the walk: what may be a bundle, as the fields of `Seen`."""
     directory, entries = found
-    return list(_of(directory + b"/" if directory else b"", entries))
-
-
-def _of(before: bytes, entries: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    for name, size, mtime_ns, _inode, mode in entries:
-        if name.endswith(b".zip"):
-            yield before + name, size, mtime_ns, stat.S_ISREG(mode)
+    before = outbound.ideal_of(directory + b"/" if directory else b"")
+    is_file, encode = stat.S_ISREG, names.encode
+    return [
+        (before + (name.decode("ascii") if _PLAIN(name) else encode(name)), size, mtime_ns, is_file(mode))
+        for name, size, mtime_ns, _inode, mode in entries
+        if name.endswith(b".zip")
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dmtools.names import encode, shown
@@ -36,35 +37,67 @@ class Sums:
 
 def read(path: bytes) -> Sums:
     """Reads the whole file. Raises StorageError: `changed` when somebody writes it, `missing`, `invalid`, `timeout`, ..."""
-    subject = shown(encode(path))
+    found = read_many([path])[0]
+    if isinstance(found, StorageError):
+        raise found
+    return found
+
+
+def read_many(paths: Sequence[bytes], until: float = float("inf")) -> list[Sums | StorageError]:
+    """The sums of several files in their order, or why one can't be had; fewer when the monotonic clock came to `until`."""
+    found: list[Sums | StorageError] = []
+
+    def every(pulse: Pulse) -> None:
+        for path in paths:
+            if found and pulse.last > until:
+                return
+            found.append(_look(path, pulse))
+            pulse.beat()
+
     try:
-        return guarded(lambda pulse: _read(path, subject, pulse), deadline=FOREVER, stall=STALL_SECONDS)
+        guarded(every, deadline=FOREVER, stall=STALL_SECONDS)
     except Hung:
-        raise StorageError("timeout", f"{subject} could not be read: no byte for {STALL_SECONDS:.0f} s") from None
+        done = found[:]
+        late = f"{_shown(paths[len(done)])} could not be read: no byte for {STALL_SECONDS:.0f} s"
+        return [*done, StorageError("timeout", late)]
+    return found
+
+
+def _shown(path: bytes) -> str:
+    return shown(encode(path))
+
+
+def _look(path: bytes, pulse: Pulse) -> Sums | StorageError:
+    try:
+        return _read(path, pulse)
+    except StorageError as problem:
+        return problem
     except OSError as problem:
-        raise error_of(problem, subject, "read") from problem
+        return error_of(problem, _shown(path), "read")
 
 
-def _read(path: bytes, subject: str, pulse: Pulse) -> Sums:
+def _read(path: bytes, pulse: Pulse) -> Sums:
     reader = os.open(path, _OPEN)
     try:
         before = os.fstat(reader)
         if not stat.S_ISREG(before.st_mode):
-            raise StorageError("invalid", f"{subject} is no regular file")
+            raise StorageError("invalid", f"{_shown(path)} is no regular file")
         if is_written(reader):
-            raise StorageError("changed", f"{subject} is being written")
+            raise StorageError("changed", f"{_shown(path)} is being written")
         sha512, adler32 = _sum(reader, before.st_size, pulse)
-        if mark_of(os.fstat(reader)) != mark_of(before) or mark_of(os.lstat(path)) != mark_of(before) or is_written(reader):
-            raise StorageError("changed", f"{subject} changed while it was read")
-        return Sums(mark_of(before), sha512, adler32)
+        mark = mark_of(before)
+        if mark_of(os.fstat(reader)) != mark or mark_of(os.lstat(path)) != mark or is_written(reader):
+            raise StorageError("changed", f"{_shown(path)} changed while it was read")
+        return Sums(mark, sha512, adler32)
     finally:
         os.close(reader)
 
 
 def _sum(reader: int, size: int, pulse: Pulse) -> tuple[str, str]:
     digest, value, left = hashlib.sha512(), 1, size
-    os.posix_fadvise(reader, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-    while block := os.read(reader, BLOCK):
+    if size > BLOCK:
+        os.posix_fadvise(reader, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    while block := os.read(reader, min(BLOCK, max(left, 0) + 1)):
         digest.update(block)
         value = sums.adler32(block, value)
         left -= len(block)

@@ -116,7 +116,7 @@ def test_a_zip_that_changes_while_it_is_hashed_is_no_bundle_yet(tmp_path: Path) 
         path.write_bytes(b"x" * 100)
         os.utime(path, (OLD, OLD))
         with pytest.raises(StorageError, match="changed while it was read") as refused:
-            sums._read(os.fsencode(path), "a.zip", Writer())
+            sums._read(os.fsencode(path), Writer())
         assert refused.value.cls == "changed"
 
 

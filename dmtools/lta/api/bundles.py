@@ -109,6 +109,35 @@ class Known(Ask, frozen=True, kw_only=True):
     names: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=1000)]
 
 
+class Glimpse(Struct, frozen=True, kw_only=True):
+    """What a look at a name needs of a bundle."""
+
+    id: int
+    ideal: str
+    home: str
+    state: str
+    size: int
+
+
+class Glimpses(Struct, frozen=True, kw_only=True):
+    """Bundles in short, in no order."""
+
+    bundles: tuple[Glimpse, ...]
+
+
+class Glance(Ask, frozen=True, kw_only=True):
+    """Which of these names are known for a destination, in short.
+
+    As Known, for those who ask for thousands.
+    """
+
+    PATH: ClassVar[str] = "/bundles/glance"
+    ANSWER: ClassVar[type[Struct]] = Glimpses
+
+    destination: Site
+    names: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=1000)]
+
+
 class NewBundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A bundle that appeared."""
 

@@ -20,6 +20,9 @@ from dmtools.lta.api.bundles import (
     BundleHistory,
     Bundles,
     GetBundle,
+    Glance,
+    Glimpse,
+    Glimpses,
     History,
     Known,
     ListBundles,
@@ -67,6 +70,14 @@ def known_names(desk: Desk, ask: Known) -> Bundles:
     """The live bundles with these names."""
     keys = [live_key(ask.destination, name) for name in ask.names]
     return Bundles(bundles=tuple(_by_key(desk, keys).values()))
+
+
+def glance(desk: Desk, ask: Glance) -> Glimpses:
+    """The same in short."""
+    keys = [live_key(ask.destination, name) for name in ask.names]
+    query = select(TABLE.c.id, TABLE.c.ideal, TABLE.c.home, TABLE.c.state, TABLE.c.size)
+    rows = (row for part in chunks(keys) for row in desk.connection.execute(query.where(TABLE.c.live_key.in_(part))))
+    return Glimpses(bundles=tuple(Glimpse(id=i, ideal=name, home=home, state=s, size=n) for i, name, home, s, n in rows))
 
 
 def _by_key(desk: Desk, keys: Sequence[bytes]) -> dict[bytes, Bundle]:

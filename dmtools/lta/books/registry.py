@@ -18,6 +18,7 @@ FUNCTIONS: dict[type[Ask], Callable[..., Any]] = {
     b.ListBundles: bundles.listed,
     b.GetBundle: bundles.get,
     b.Known: bundles.known_names,
+    b.Glance: bundles.glance,
     b.AddBundles: bundles.add,
     b.Claim: claiming.claim,
     b.Extend: claiming.extend,
