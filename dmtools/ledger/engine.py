@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,6 +20,7 @@ from dmtools.settings import Settings, SettingsError, database_problem, read_sec
 
 T = TypeVar("T")
 _REPEAT = {1205, 1213}  # MariaDB: lock wait time-out, deadlock: the whole transaction again
+_IDLE_SECONDS = 1.0  # after so long a connection is asked whether it still stands
 NETWORK_FILE_SYSTEMS = frozenset({
     "nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "afs", "ceph", "beegfs", "glusterfs", "9p",
     "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs",
@@ -216,8 +218,11 @@ def _sqlite(url: str, path: Path, busy_seconds: int, must_exist: bool) -> Engine
 def _mariadb(url: str) -> Engine:
     seconds = {"connect_timeout": 10, "read_timeout": 120, "write_timeout": 120}
     try:
-        return create_engine(
-            url, isolation_level="READ COMMITTED", pool_pre_ping=True, connect_args={**seconds, "charset": "utf8mb4"}
+        engine = create_engine(
+            url,
+            isolation_level="READ COMMITTED",
+            pool_reset_on_return=None,  # each transaction is ended where it began
+            connect_args={**seconds, "charset": "utf8mb4"},
         )
     except ModuleNotFoundError as problem:
         raise SettingsError(
@@ -225,6 +230,25 @@ def _mariadb(url: str) -> Engine:
         ) from None
     except exc.ArgumentError as problem:
         raise SettingsError(None, [f"database.url can't be used: {problem}"]) from None
+    _mind_idle(engine)
+    return engine
+
+
+def _mind_idle(engine: Engine) -> None:
+    """Asks a connection that lay idle whether it still stands, before it is used; one that has just worked is not asked."""
+
+    @event.listens_for(engine, "checkin")
+    def leave(_raw: Any, record: Any) -> None:
+        record.info["left"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def take(raw: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("left", time.monotonic()) < _IDLE_SECONDS:
+            return
+        try:
+            raw.ping(reconnect=False)
+        except Exception:  # noqa: BLE001 - whatever it is: the pool tries another one
+            raise exc.DisconnectionError from None
 
 
 def schema_version(connection: Connection) -> str | None:

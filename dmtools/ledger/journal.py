@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import functools
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, insert, literal, select
+from sqlalchemy import Connection, Table, Update, bindparam, insert, literal, select
 
 from dmtools.ledger import tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 
-SHARD = os.getpid() % 16
+SHARDS = 16
 BUCKET_SECONDS = 300
 MANY = 40  # so many items that change alike cost less in one statement than one by one
+MANY_AWAY = 3  # the same where each statement is a question to a server
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,12 @@ def advance(connection: Connection, table: Table, states: States, moves: Sequenc
     lone: list[Move] = []
     done = 0
     for (before, after, values), group in alike.items():
-        if len(group) < MANY:
+        if len(group) < (MANY if connection.dialect.name == "sqlite" else MANY_AWAY):
             lone += group
             continue
-        statement = table.update().values({"state": after, "since": at, **dict(values)})
+        row = {"_before": before, "state": after, "since": at, **dict(values)}
         for part in chunks([move.item for move in group]):
-            done += connection.execute(statement.where(table.c.id.in_(part), table.c.state == before)).rowcount
+            done += connection.execute(_moving(table, tuple(row), many=True), {**row, "_id": part}).rowcount
     done += _advance_each(connection, table, lone, at)
     if done != len(moves):
         raise Stale(f"{len(moves) - done} of {len(moves)} items of {states.pipeline} changed meanwhile")
@@ -94,11 +96,15 @@ def _advance_each(connection: Connection, table: Table, moves: Sequence[Move], a
     for move in moves:
         row = {"_id": move.item, "_before": move.before, "state": move.after, "since": at, **dict(move.values)}
         groups[tuple(row)].append(row)
-    statement = table.update().where(table.c.id == bindparam("_id"), table.c.state == bindparam("_before"))
-    done = 0
-    for columns, rows in groups.items():
-        done += connection.execute(statement.values({c: bindparam(c) for c in columns if not c.startswith("_")}), rows).rowcount
-    return done
+    return sum(connection.execute(_moving(table, columns, many=False), rows).rowcount for columns, rows in groups.items())
+
+
+@functools.lru_cache(maxsize=1000)
+def _moving(table: Table, columns: tuple[str, ...], *, many: bool) -> Update:
+    """Made once: making a statement costs more than asking it."""
+    ids = table.c.id.in_(bindparam("_id", expanding=True)) if many else table.c.id == bindparam("_id")
+    values: dict[str, Any] = {name: bindparam(name) for name in columns if not name.startswith("_")}
+    return table.update().where(ids, table.c.state == bindparam("_before")).values(values)
 
 
 def record(
@@ -148,24 +154,24 @@ def count_moves(connection: Connection, pipeline: str, moves: Iterable[Move], at
                 counts[0] += 1
                 counts[1] += move.size
     add_tally(connection, pipeline, {state: (n, size) for state, (n, size) in change.items()})
-    bucket = bucket_of(at)
-    for state, (n, size) in came.items():
-        _add(connection, tables.flow, {"pipeline": pipeline, "state": state, "bucket": bucket}, n, size)
+    keys = {"pipeline": pipeline, "bucket": bucket_of(at)}
+    rows = [{**keys, "state": state, "n": n, "bytes": size} for state, (n, size) in sorted(came.items())]
+    _add(connection, tables.flow, rows)
 
 
 def count_new(connection: Connection, pipeline: str, state: str, n: int, size: int, at: datetime) -> None:
     """Counts n items, of `size` bytes together, that begin in a state."""
     if n:
         add_tally(connection, pipeline, {state: (n, size)})
-        _add(connection, tables.flow, {"pipeline": pipeline, "state": state, "bucket": bucket_of(at)}, n, size)
+        row = {"pipeline": pipeline, "state": state, "bucket": bucket_of(at), "n": n, "bytes": size}
+        _add(connection, tables.flow, [row])
 
 
 def add_tally(connection: Connection, pipeline: str, change: dict[str, tuple[int, int]]) -> None:
     """Adds (number, bytes) to the counts by state."""
-    for state in sorted(change):
-        n, size = change[state]
-        if n or size:
-            _add(connection, tables.tally, {"pipeline": pipeline, "state": state, "shard": SHARD}, n, size)
+    shard = threading.get_native_id() % SHARDS  # of the threads of a server, too, each mostly has one of its own
+    keys = {"pipeline": pipeline, "shard": shard}
+    _add(connection, tables.tally, [{**keys, "state": s, "n": n, "bytes": b} for s, (n, b) in sorted(change.items()) if n or b])
 
 
 def bucket_of(at: datetime) -> datetime:
@@ -174,14 +180,23 @@ def bucket_of(at: datetime) -> datetime:
     return (at - over).replace(microsecond=0)
 
 
-def _add(connection: Connection, table: Table, keys: dict[str, Any], n: int, size: int) -> None:
-    update = table.update().where(*(table.c[name] == value for name, value in keys.items()))
-    if connection.execute(update.values(n=table.c.n + n, bytes=table.c.bytes + size)).rowcount:
+def _add(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Adds `n` and `bytes` to the row of each key, or makes it. All writers meet here: it is the last of a transaction."""
+    if not rows:
         return
-    if connection.dialect.name == "sqlite":
-        connection.execute(insert(table), {**keys, "n": n, "bytes": size})
+    if connection.dialect.name != "sqlite":
+        connection.execute(_upsert(table), rows)
         return
+    for row in rows:
+        keys = [table.c[column.name] == row[column.name] for column in table.primary_key]
+        update = table.update().where(*keys).values(n=table.c.n + row["n"], bytes=table.c.bytes + row["bytes"])
+        if not connection.execute(update).rowcount:
+            connection.execute(insert(table), row)
+
+
+@functools.cache
+def _upsert(table: Table) -> Any:
     from sqlalchemy.dialects.mysql import insert as upsert
 
-    statement = upsert(table).values(**keys, n=n, bytes=size)
-    connection.execute(statement.on_duplicate_key_update(n=table.c.n + n, bytes=table.c.bytes + size))
+    made = upsert(table)
+    return made.on_duplicate_key_update(n=table.c.n + made.inserted.n, bytes=table.c.bytes + made.inserted.bytes)

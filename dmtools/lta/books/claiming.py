@@ -12,11 +12,12 @@ from dmtools.ledger.journal import Move
 from dmtools.ledger.types import AnyRow
 from dmtools.lta.api import Done, Wrong
 from dmtools.lta.api.bundles import Bundle, Bundles, Claim, Extend, Release
-from dmtools.lta.books import claims
+from dmtools.lta.books import claims, rows
 from dmtools.lta.books.desk import BUNDLES, Desk, known
 from dmtools.lta.states import ABORT, QUARANTINED, STATES, UNTOUCHED
 
 TABLE, SITE = tables.lta_bundle, tables.lta_site
+_COLUMNS = tuple(rows.columns(TABLE, Bundle))
 
 
 def claim(desk: Desk, ask: Claim) -> Bundles:
@@ -28,10 +29,8 @@ def claim(desk: Desk, ask: Claim) -> Bundles:
     found_room = room(desk, ask.destination) if ask.reserve else None
     if ask.reserve and found_room is None:
         return Bundles(bundles=())
-    where: list[ColumnElement[bool]] = [TABLE.c.destination == ask.destination]
-    if ask.home is not None:
-        where.append(TABLE.c.home == ask.home)
-    found = claims.ready(desk, TABLE, Bundle, ask.states, where, ask.most, ask.ids)
+    fixed = {"destination": ask.destination, **({} if ask.home is None else {"home": ask.home})}
+    found = claims.ready(desk, TABLE, _COLUMNS, ask.states, fixed, ask.most, ask.ids)
     if found_room is None:
         return Bundles(
             bundles=claims.taken(Bundle, found, claims.take(desk, TABLE, [r.id for r in found], ask.holder, ask.seconds))
@@ -98,11 +97,11 @@ def release(desk: Desk, ask: Release) -> Done:
     """Hands claims back, with the room of those that were not sent."""
     query = select(TABLE.c.id, TABLE.c.destination, TABLE.c.reserved)
     unsent = [*claims.ours(TABLE, ask.held), *_in_reach(desk), TABLE.c.state == UNTOUCHED, TABLE.c.reserved > 0]
-    rows = desk.connection.execute(query.where(*unsent).order_by(TABLE.c.id).with_for_update()).all()
-    if rows:
-        desk.connection.execute(update(TABLE).where(TABLE.c.id.in_([row.id for row in rows])).values(reserved=0))
+    found = desk.connection.execute(query.where(*unsent).order_by(TABLE.c.id).with_for_update()).all()
+    if found:
+        desk.connection.execute(update(TABLE).where(TABLE.c.id.in_([row.id for row in found])).values(reserved=0))
     done = claims.release(desk, TABLE, ask.held, *_in_reach(desk))
-    for row in rows:
+    for row in found:
         give_back(desk, row.destination, row.reserved)
     return Done(done=done)
 

@@ -7,11 +7,11 @@ and that nobody took is still good.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Struct
-from sqlalchemy import ColumnElement, Table, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, Table, Update, bindparam, func, select, tuple_, update
 
 from dmtools.ledger.types import AnyRow
 from dmtools.lta.api import Conflict, Unknown
@@ -21,42 +21,62 @@ from dmtools.lta.books.desk import Desk
 
 
 def ready(
-    desk: Desk, table: Table, kind: type[Struct], states: Sequence[str], where: Sequence[ColumnElement[bool]], most: int,
-    ids: Sequence[int] = (), columns: Sequence[Any] = (),
+    desk: Desk, table: Table, columns: tuple[Any, ...], states: Sequence[str], fixed: dict[str, Any], most: int,
+    ids: Sequence[int] = (),
 ) -> list[AnyRow]:  # fmt: skip
     """Things that can be claimed, kept for this transaction; what others are just taking is passed over.
 
     One state after the other, that with the longest waiting one first: so the index gives them in order, and only what is
-    taken is kept from others.
+    taken is kept from others. `fixed`: columns that must have these values.
     """
-    due = [table.c.ready <= desk.now, *where, *([table.c.id.in_(ids)] if ids else [])]
+    given: dict[str, Any] = {"now": desk.now, **fixed, **({"ids": list(ids)} if ids else {})}
     found: list[AnyRow] = []
-    for state in _by_age(desk, table, dict.fromkeys(states), due):
-        query = select(*(columns or rows.columns(table, kind))).where(table.c.state == state, *due).order_by(table.c.ready)
-        locking = query.limit(most - len(found)).with_for_update(skip_locked=not ids)
-        found += desk.connection.execute(locking).all()
+    for state in _by_age(desk, table, list(dict.fromkeys(states)), given):
+        asked = {**given, "state": state, "most": most - len(found)}
+        found += desk.connection.execute(_claiming(table, columns, tuple(fixed), bool(ids)), asked).all()
         if len(found) >= most:
             break
     return found
 
 
-def _by_age(desk: Desk, table: Table, states: dict[str, None], due: list[ColumnElement[bool]]) -> list[str]:
+def _by_age(desk: Desk, table: Table, states: list[str], given: dict[str, Any]) -> list[str]:
     if len(states) == 1:
-        return list(states)
+        return states
+    fixed = tuple(name for name in given if name not in ("now", "ids"))
+    query = select(func.min(table.c.ready)).where(*_due(table, fixed, "ids" in given))
     found = {}
     for state in states:
-        oldest = desk.connection.execute(select(func.min(table.c.ready)).where(table.c.state == state, *due)).scalar()
+        oldest = desk.connection.execute(query, {**given, "state": state}).scalar()
         if oldest is not None:
             found[state] = oldest
     return sorted(found, key=found.__getitem__)
+
+
+def _due(table: Table, fixed: tuple[str, ...], ids: bool) -> list[ColumnElement[bool]]:
+    named = [table.c[name] == bindparam(name) for name in ("state", *fixed)]
+    among = [table.c.id.in_(bindparam("ids", expanding=True))] if ids else []
+    return [*named, table.c.ready <= bindparam("now"), *among]
+
+
+@functools.cache
+def _claiming(table: Table, columns: tuple[Any, ...], fixed: tuple[str, ...], ids: bool) -> Select[Any]:
+    """Made once: making a statement costs more than asking it. Who names the ids waits for them."""
+    query = select(*columns).where(*_due(table, fixed, ids)).order_by(table.c.ready)
+    return query.limit(bindparam("most")).with_for_update(skip_locked=not ids)
 
 
 def take(desk: Desk, table: Table, ids: Sequence[int], holder: str, seconds: int) -> dict[str, Any]:
     """Claims what `ready` gave; what was written beside the fence, which is larger by one."""
     values = {"holder": holder, "ready": desk.after(seconds)}
     if ids:
-        desk.connection.execute(update(table).where(table.c.id.in_(ids)).values(fence=table.c.fence + 1, **values))
+        desk.connection.execute(_taking(table), {**values, "ids": list(ids)})
     return values
+
+
+@functools.cache
+def _taking(table: Table) -> Update:
+    named: dict[str, Any] = {name: bindparam(name) for name in ("holder", "ready")}
+    return update(table).where(table.c.id.in_(bindparam("ids", expanding=True))).values(fence=table.c.fence + 1, **named)
 
 
 def taken(kind: type[rows.S], found: Sequence[AnyRow], values: dict[str, Any]) -> tuple[rows.S, ...]:

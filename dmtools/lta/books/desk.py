@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from dmtools.ledger.engine import Ledger
 from dmtools.ledger.journal import States
 from dmtools.lta.api import ADMIN, LOCAL, OPERATOR, NotAllowed, Wrong
+from dmtools.lta.books import clocks
 from dmtools.lta.states import ERRAND_STATES, ERRANDS_REMOTE, QUARANTINED, REMOTE, STATES, is_a_persons
 from dmtools.settings import Settings
 
@@ -59,7 +60,7 @@ class Desk:
     @functools.cached_property
     def now(self) -> datetime:
         """The database's clock: both ends are judged by it."""
-        return self.ledger.now(self.connection)
+        return clocks.now(self.ledger, self.connection)
 
     def after(self, seconds: float) -> datetime:
         """An instant so many seconds from now."""

@@ -36,6 +36,7 @@ from dmtools.lta.books.desk import Desk, known
 from dmtools.lta.states import DEPRECATED, DIRECTORY_STATES, LTA_REQUEST, NEVER_DELETE, PROBLEM, UNCLAIMED
 
 TABLE, EXPECTED, CATALOGUE = tables.lta_directory, tables.lta_expected, tables.lta_catalogue
+_COLUMNS = tuple(rows.columns(TABLE, Directory))
 
 
 def listed(desk: Desk, ask: ListDirectories) -> Directories:
@@ -97,7 +98,7 @@ def claim(desk: Desk, ask: ClaimDirectories) -> Directories:
     """Claims the longest ready directories of a HOME."""
     known(DIRECTORY_STATES, *ask.states)
     desk.at_source()
-    found = claims.ready(desk, TABLE, Directory, ask.states, [TABLE.c.home == ask.home], ask.most, ask.ids)
+    found = claims.ready(desk, TABLE, _COLUMNS, ask.states, {"home": ask.home}, ask.most, ask.ids)
     values = claims.take(desk, TABLE, [row.id for row in found], ask.holder, ask.seconds)
     return Directories(directories=claims.taken(Directory, found, values))
 

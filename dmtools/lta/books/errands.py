@@ -123,7 +123,7 @@ def claim(desk: Desk, ask: ClaimErrands) -> Errands:
     """Claims the longest ready errands."""
     known(ERRAND_STATES, *ask.states)
     desk.may_claim(ERRANDS, ask.destination, ask.states)
-    found = claims.ready(desk, TABLE, Errand, ask.states, [TABLE.c.destination == ask.destination], ask.most, ask.ids, _OWN)
+    found = claims.ready(desk, TABLE, tuple(_OWN), ask.states, {"destination": ask.destination}, ask.most, ask.ids)
     values = claims.take(desk, TABLE, [row.id for row in found], ask.holder, ask.seconds)
     made = _made(desk, found, **values)
     return Errands(errands=tuple(msgspec.structs.replace(one, fence=one.fence + 1) for one in made))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Table, func, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, Table, bindparam, func, select
 
 from dmtools.ledger.types import AnyRow
 from dmtools.lta.api import Unknown
@@ -49,5 +50,11 @@ def holds(column: Any, part: str) -> ColumnElement[bool]:
 
 def locked(connection: Connection, table: Table, kind: type[Struct], ids: Sequence[int]) -> dict[int, AnyRow]:
     """The rows, by id, kept from others until the transaction ends; in one order, so that nobody waits crosswise."""
-    query = select(*columns(table, kind)).where(table.c.id.in_(sorted(set(ids)))).order_by(table.c.id).with_for_update()
-    return {row.id: row for row in connection.execute(query)}
+    return {row.id: row for row in connection.execute(_locking(table, kind), {"ids": sorted(set(ids))})}
+
+
+@functools.cache
+def _locking(table: Table, kind: type[Struct]) -> Select[Any]:
+    """Made once: making a statement costs more than asking it."""
+    ids: BindParameter[Any] = bindparam("ids", expanding=True)
+    return select(*columns(table, kind)).where(table.c.id.in_(ids)).order_by(table.c.id).with_for_update()
