@@ -106,7 +106,7 @@ def one(
             this = Pass(context, buffers)
             gc.set_threshold(50_000, 20, 50)  # rows by the thousand make no cycles: looking for them costs a tenth
             if not this.dry_run:
-                this.ledger.transact(lambda c: heartbeats.begin(c, this.report, clock.now()))
+                this.ledger.transact(lambda c: _begin(c, this))
                 context.closers.append(this.leases.close)
             try:
                 if by_hand or this.goes(new=False):
@@ -125,6 +125,11 @@ def one(
         return make(with_pass)
 
     return decorate
+
+
+def _begin(connection: Connection, this: Pass) -> None:
+    this.leases.bury(connection)
+    heartbeats.begin(connection, this.report, clock.now())
 
 
 def _end(this: Pass, by_hand: bool) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.engine import Row
 
 from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Ledger, LedgerUnavailable, Stale
 
 SECONDS = 300
@@ -101,6 +102,14 @@ class Leases:
             connection.execute(statement)
         else:
             self.ledger.transact(lambda c: c.execute(statement))
+
+    def bury(self, connection: Connection) -> None:
+        """Takes away what processes of this machine hold that are gone: nobody may ever ask for just these things again."""
+        table = tables.lease
+        rows = connection.execute(select(table.c.id, table.c.pid, table.c.started).where(table.c.machine == self._machine)).all()
+        gone = {(pid, since) for pid, since in {(row.pid, row.started) for row in rows} if started(pid) != since}
+        for part in chunks([row.id for row in rows if (row.pid, row.started) in gone]):
+            connection.execute(delete(table).where(table.c.id.in_(part)))
 
     def close(self) -> None:
         """Gives everything back and ends the thread."""

@@ -110,6 +110,15 @@ def test_a_killed_holder_is_seen_and_what_it_held_is_handed_back(home: Path, hol
     assert "nothing to hand back" in again.out
 
 
+def test_what_a_killed_pass_held_last_is_gone_with_the_next_pass_of_any_kind(home: Path, holder: subprocess.Popen[bytes]) -> None:
+    """Its next pass may not touch the same things again: then nobody would ever take it over."""
+    run("migrate-producer", home=home).ok()
+    assert held(home) == {"list/1", "master/x"}
+    kill(holder)
+    run("migrate-producer", home=home).ok()
+    assert held(home) == set()
+
+
 def test_the_log_and_the_journal_say_who_did_it(home: Path, holder: subprocess.Popen[bytes]) -> None:
     kill(holder)
     columns = "id, pipeline, home, name, name_key, state, since, files, planned, attempt"
