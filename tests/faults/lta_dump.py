@@ -133,7 +133,7 @@ def half_done(machine: Slots) -> list[str]:
 
 
 def judged(machine: Slots, passes: Sequence[Done]) -> list[str]:
-    """What is wrong, a sentence each: disks as they were, each file once in the warehouse and in the bundles, books that agree."""
+    """What is wrong, a sentence each: disks as they were, each file once in warehouse and bundles, books that agree."""
     found = [f"still open: {what}" for what in machine.open()]
     found += judge._talk(machine, passes)
     for number, uuid in UUIDS.items():

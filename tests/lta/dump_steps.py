@@ -16,8 +16,8 @@ UUID = "5b1e3f7a-0001-4c2d-8e9f-00000000000{}"
 DAY = "data/exp/IceCube/2016/unbiased/PFRaw/1206"
 # Names that have broken something somewhere, as raw bytes.
 WILD = (
-    b"it's", b'say "a"', b"100%", b"50%25", b"a_b", b"c@d", b"e+f", b"g!", b"h{}i", "\u00fcml\u00e4ut".encode(), b"new\nline", b"\xff\xfe", b"a b",
-    b"-rf", b"a,b",
+    b"it's", b'say "a"', b"100%", b"50%25", b"a_b", b"c@d", b"e+f", b"g!", b"h{}i", "\u00fcml\u00e4ut".encode(), b"new\nline",
+    b"\xff\xfe", b"a b", b"-rf", b"a,b",
 )  # fmt: skip
 
 

@@ -6,8 +6,10 @@ and must have the adler32 that its pieces have together.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import queue
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +26,9 @@ from dmtools.storage.deadline import Pulse
 from dmtools.storage.publish import acting
 from dmtools.storage.zipformat import Member, directory
 
-SMALL = 4 << 20  # read and written at once
-PIECE_BYTES, PIECE_FILES = 8 << 20, 250  # of small files that are written at once; a write takes at most 1024 parts
+SMALL = 1 << 20  # larger ones go block by block
+PIECE_BYTES, PIECE_FILES = 2 << 20, 250  # of small files that are written at once
+WRITE_OUT_EACH = 8 << 20  # of a large file, in blocks of a MiB
 LOOK_SECONDS = 0.5
 Piece = Sequence[tuple[File, Member]]
 
@@ -73,7 +76,7 @@ def _fill(
     layout: Layout, handle: int, target: bytes, wanted: Mapping[str, tuple[int, str]], stall: float, each: Callable[[], None]
 ) -> list[Sums]:
     """All files at their places, in threads; their sums in the order of the layout."""
-    workers = max(2, len(os.sched_getaffinity(0)))
+    workers, buffers = max(2, len(os.sched_getaffinity(0))), Buffers()
     found: dict[int, list[Sums]] = {}
     crew: Crew[list[Sums]] = Crew(workers)
     try:
@@ -84,7 +87,7 @@ def _fill(
                 number, piece = next(waiting, (-1, ()))
                 more = number >= 0
                 if more:
-                    crew.begin(number, functools.partial(_piece, piece, handle, target, wanted))
+                    crew.begin(number, functools.partial(_piece, piece, handle, target, wanted, buffers))
             each()
             _collect(crew, found, stall)
     finally:
@@ -146,25 +149,51 @@ def _pieces(layout: Layout) -> Iterator[Piece]:
 # ---- in threads
 
 
-def _piece(piece: Piece, handle: int, target: bytes, wanted: Mapping[str, tuple[int, str]], pulse: Pulse) -> list[Sums]:
+def _piece(
+    piece: Piece, handle: int, target: bytes, wanted: Mapping[str, tuple[int, str]], buffers: Buffers, pulse: Pulse
+) -> list[Sums]:
+    """A piece of the bundle is made in memory, just as it is to lie there, and written at once."""
     if piece[0][0].size > SMALL:
         return [_large(*piece[0], handle, target, wanted, pulse)]
     found: list[Sums] = []
-    parts: list[bytes] = []
-    for file, member in piece:
-        with pulse.reading():
-            data = _read(file)
-        one = sums_of(data)
-        _refuse_other(file, one, wanted)
-        member.crc = one.crc32
-        found.append(one)
-        parts += [member.local(), data]
-        pulse.beat()
-    start = piece[0][1].offset
-    with acting(target, "written"):
-        durable.write_out(handle, start, _write(handle, parts, start))
+    (first, *_more), (_file, last) = piece, piece[-1]
+    start, end = first[1].offset, last.offset + len(last.local()) + last.size
+    with buffers.one(end - start) as view:
+        for file, member in piece:
+            data = member.offset - start + len(member.local())
+            with pulse.reading():
+                _read(file, view[data : data + file.size])
+            one = sums_of(view[data : data + file.size])
+            _refuse_other(file, one, wanted)
+            member.crc = one.crc32
+            view[member.offset - start : data] = member.local()
+            found.append(one)
+            pulse.beat()
+        with acting(target, "written"):
+            _write(handle, [view], start)
+            durable.write_out(handle, start, end - start)
     pulse.beat()
     return found
+
+
+class Buffers:
+    """Memory that is used again and again: new pages for each piece would cost as much as its copy."""
+
+    def __init__(self) -> None:
+        self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+
+    @contextlib.contextmanager
+    def one(self, size: int) -> Iterator[memoryview]:
+        """So many bytes."""
+        try:
+            buffer = self._free.get_nowait()
+        except queue.Empty:
+            buffer = bytearray(PIECE_BYTES)
+        if len(buffer) < size:
+            buffer = bytearray(size)
+        with memoryview(buffer) as whole, whole[:size] as view:
+            yield view
+        self._free.put(buffer)
 
 
 def _large(file: File, member: Member, handle: int, target: bytes, wanted: Mapping[str, tuple[int, str]], pulse: Pulse) -> Sums:
@@ -173,8 +202,8 @@ def _large(file: File, member: Member, handle: int, target: bytes, wanted: Mappi
     def write(view: memoryview, place: int) -> None:
         with acting(target, "written"):
             _write(handle, [view], start + place)
-            if place % PIECE_BYTES == 0:
-                durable.write_out(handle, max(start, start + place - PIECE_BYTES), PIECE_BYTES)
+            if place and place % WRITE_OUT_EACH == 0:
+                durable.write_out(handle, start + place - WRITE_OUT_EACH, WRITE_OUT_EACH)
 
     reader = _open(file)
     try:
@@ -190,17 +219,16 @@ def _large(file: File, member: Member, handle: int, target: bytes, wanted: Mappi
     return found
 
 
-def _read(file: File) -> bytes:
+def _read(file: File, view: memoryview) -> None:
     reader = _open(file)
     try:
         with acting(file.path, "read"):
-            data = os.read(reader, file.size + 1)
-            while 0 < len(data) < file.size and (more := os.read(reader, file.size + 1 - len(data))):
-                data += more
-            _refuse_changed(file, reader, len(data))
+            done = 0
+            while done < file.size and (count := os.readv(reader, [view[done:]])):
+                done += count
+            _refuse_changed(file, reader, done)
     finally:
         os.close(reader)
-    return data
 
 
 def _open(file: File) -> int:

@@ -31,7 +31,7 @@ class Sums:
         return f"{self.adler32:08x}"
 
 
-def sums_of(data: bytes) -> Sums:
+def sums_of(data: bytes | memoryview) -> Sums:
     """The sums of what is in memory."""
     return Sums(len(data), hashlib.sha512(data).hexdigest(), sums.adler32(data), sums.crc32(data))
 
