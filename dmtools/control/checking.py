@@ -20,6 +20,7 @@ from dmtools.ledger.journal import add_tally
 from dmtools.ledger.leases import is_over, machine
 
 LEFTOVER = re.compile(r"\..+\.(\d+)\.tmp")
+ROUNDS = 3  # of a repair
 FOREIGN_SECONDS = 3600  # a hidden file of a pid that isn't here may be another host's, when the tables are MariaDB's
 
 
@@ -97,6 +98,16 @@ def _checked(entry: Pipeline, inspection: Inspection) -> list[Finding]:
             raise
         says = f"its check failed: {type(problem).__name__}: {problem}"
         return [Finding(entry.name, "no-check", entry.name, says, next="tell those who wrote it")]
+
+
+def mended(looking: Inspection, mending: Inspection, entries: Sequence[Pipeline], found: Sequence[Finding]) -> list[Outcome]:
+    """Mends and looks again, a few times: what was rebuilt may want to be written out."""
+    now = found
+    for _ in range(ROUNDS):
+        if any(finding.mend for finding in now):
+            repair(mending, entries, now)
+            now = look(looking, entries)
+    return after(found, now)
 
 
 def repair(inspection: Inspection, entries: Sequence[Pipeline], findings: Sequence[Finding]) -> None:

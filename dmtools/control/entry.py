@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from dmtools.command.named import named
+from dmtools.control import troubles
 from dmtools.ledger.journal import States
 from dmtools.settings import Settings
 
@@ -53,6 +54,11 @@ class Trace:
     facts: dict[str, Any] = field(default_factory=dict)
     history: list[Entry] = field(default_factory=list)
     see: str = ""
+
+    def record(self) -> dict[str, str]:
+        """What every trace says in JSON, without its facts and history."""
+        said = {name: getattr(self, name) for name in ("subject", "pipeline", "kind", "state", "why", "next")}
+        return said | {"see": self.see and troubles.page(self.see)}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmtools import clock, durable
+from dmtools.command import Unavailable
 from dmtools.ledger import schema, tables
 from dmtools.ledger.engine import Ledger, open_ledger, sqlite_path
 from dmtools.settings import Settings
@@ -99,7 +100,13 @@ def holders(path: Path) -> list[int]:
 
 
 def renew(settings: Settings, lost: Lost) -> list[Path]:
-    """Sets the old file aside and makes the tables anew. Gives where the old one is now. Raises LedgerUnavailable, OSError."""
+    """Sets the old file aside and makes the tables anew. Gives where the old one is now.
+
+    Raises Unavailable while somebody works with it; LedgerUnavailable, OSError.
+    """
+    if lost.path is not None and (pids := holders(lost.path)):
+        why = f"the processes {', '.join(map(str, pids))} still work with it"
+        raise Unavailable("still in use", str(lost.path), why, "let them end, then again")
     aside = _set_aside(settings.home, lost.path) if lost.path is not None else []
     ledger: Ledger = open_ledger(settings, check=False)
     try:

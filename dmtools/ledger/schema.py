@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,14 @@ def row_counts(ledger: Ledger) -> dict[str, int]:
             table.name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
             for table in tables.metadata.sorted_tables
         }
+
+
+def sentences(status: dict[str, Any]) -> Iterator[str]:
+    """What `status` gives, for people."""
+    for key in ("database", "kind", "version", "installation", "bytes", "oldest_journal"):
+        yield f"{key}: {status[key]}"
+    for name, rows in status["rows"].items():
+        yield f"rows of {name}: {rows}"
 
 
 def status(ledger: Ledger) -> dict[str, Any]:
