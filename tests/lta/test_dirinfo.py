@@ -26,15 +26,7 @@ def names_of(archive: Archive, *args: object, kind: str = "bundles", code: int =
 
 
 def test_percent_and_underscore_in_a_fragment_are_letters_and_every_name_is_found_by_its_own_part(archive: Archive) -> None:
-    ideals = [
-        "/exp/100%.zip",
-        "/exp/100x.zip",
-        "/exp/a_b.zip",
-        "/exp/aXb.zip",
-        "/exp/110/x.zip",
-        "/exp/1109/x.zip",
-        "/exp/A_B.zip",
-    ]
+    ideals = [f"/exp/{name}.zip" for name in ("100%", "100x", "a_b", "aXb", "110/x", "1109/x", "A_B", "a b")]
     for n, ideal in enumerate(ideals):
         archive.bundle(names.encode(ideal.encode()), b"%d" % n, state="Untouched")
     assert names_of(archive, "%") == ["/exp/100%.zip"]
