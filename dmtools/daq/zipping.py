@@ -18,7 +18,6 @@ from dmtools.daq import jobfile
 from dmtools.daq.deflating import BLOCK, crc32, deflate, threads
 from dmtools.daq.jobfile import Job, Result, Source, Summed, Zip
 from dmtools.daq.scratch import scratch
-from dmtools.storage.zipformat import ZipWriter
 from dmtools.daq.ziptest import BadZip, Proved, prove
 from dmtools.names import NameRefused, file_path, file_url, shown
 from dmtools.settings import Settings
@@ -26,6 +25,7 @@ from dmtools.storage import Look, Present, StorageError, Store, Unknown, client_
 from dmtools.storage import checksum as sums
 from dmtools.storage.errnos import error_of
 from dmtools.storage.publish import open_source, refuse_changed
+from dmtools.storage.zipformat import ZipWriter
 
 MADE = "made.zip"
 LOOK_SECONDS = 3600.0  # a storage that has to read a large zip for its checksum

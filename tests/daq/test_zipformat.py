@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from dmtools.daq import deflating
 from dmtools.daq.jobfile import JobRefused, member_name, read_job
-from dmtools.storage.zipformat import LIMIT, ZipWriter
 from dmtools.daq.ziptest import BadZip, prove
 from dmtools.names import encode
+from dmtools.storage.zipformat import LIMIT, ZipWriter
 
 PART = st.binary(min_size=1, max_size=30).filter(lambda b: b"/" not in b and b"\0" not in b and b not in (b".", b".."))
 NAMES = st.lists(PART, min_size=1, max_size=3).map(b"/".join)
