@@ -10,8 +10,9 @@ import os
 import stat
 from dataclasses import dataclass
 
-from dmtools.lta.glue.hashing import Sums, stream, sums_of
+from dmtools.lta.glue.hashing import BLOCK, Sums, stream, sums_of
 from dmtools.names import encode, shown
+from dmtools.storage import checksum as sums
 from dmtools.storage.answers import Copied, StorageError
 from dmtools.storage.deadline import Pulse
 from dmtools.storage.grouped import LARGE, Staged
@@ -87,7 +88,7 @@ def _stage(reader: int, source: bytes, before: os.stat_result, target: bytes, nu
         handle = open_temporary(temporary)
     made = Staged(temporary, target, handle, Copied(0, ""))
     try:
-        wanted = _fill(reader, handle, source, target, before.st_size, pulse)
+        wanted, data = _fill(reader, handle, source, target, before.st_size, pulse)
         with acting(target, "written"):
             os.fchmod(handle, before.st_mode & 0o777)
             os.utime(handle, ns=(before.st_mtime_ns, before.st_mtime_ns))
@@ -95,8 +96,8 @@ def _stage(reader: int, source: bytes, before: os.stat_result, target: bytes, nu
                 os.fsync(handle)
                 made.synced = True
         with acting(target, "read back"):
-            found = _sums(handle, wanted.size, pulse, source=False)
-        if found != wanted:
+            same = _reads_back(handle, wanted, data, pulse)
+        if not same:
             raise StorageError("checksum", f"{shown(encode(target))} reads back other bytes than were written; it was taken away")
     except BaseException:
         made.discard()
@@ -105,7 +106,10 @@ def _stage(reader: int, source: bytes, before: os.stat_result, target: bytes, nu
     return Copy(wanted.size, wanted.sha512, made)
 
 
-def _fill(reader: int, handle: int, source: bytes, target: bytes, size: int, pulse: Pulse) -> Sums:
+def _fill(reader: int, handle: int, source: bytes, target: bytes, size: int, pulse: Pulse) -> tuple[Sums, bytes | None]:
+    """Its sums, and the bytes themselves when they are few."""
+    data = None
+
     def write(view: memoryview, place: int) -> None:
         with acting(target, "written"):
             done = 0
@@ -123,7 +127,20 @@ def _fill(reader: int, handle: int, source: bytes, target: bytes, size: int, pul
     if found.size != size:
         raise StorageError("changed", f"{shown(encode(source))} changed while its disk was dumped")
     pulse.beat()
-    return found
+    return found, data
+
+
+def _reads_back(handle: int, wanted: Sums, data: bytes | None, pulse: Pulse) -> bool:
+    """Is what was written what was read: by its bytes, or for a large file by adler32 and crc32?"""
+    if data is not None:
+        return _whole(handle, wanted.size) == data
+    block = memoryview(bytearray(BLOCK))
+    place, adler, crc = 0, 1, 0
+    while count := os.preadv(handle, [block], place):
+        adler, crc = sums.adler32(block[:count], adler), sums.crc32(block[:count], crc)
+        place += count
+        pulse.beat()
+    return (place, adler, crc) == (wanted.size, wanted.adler32, wanted.crc32)
 
 
 def _sums(handle: int, size: int, pulse: Pulse, *, source: bool) -> Sums:
