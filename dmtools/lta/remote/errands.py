@@ -100,7 +100,7 @@ def _begin(site: Site, one: Thing) -> Thing | None:
         problems = {"RetrieveRequest": "RetrieveProblem", "FixityRequest": "FixityProblem"}
         _to(site, one, problems[one["state"]], why=str(problem)[:1900])
         return None
-    places = {"local": names.encode(os.fsencode(local)), "tape": names.encode(os.fsencode(path))}
+    places = {"local": names.encode(os.fsencode(local)), "tape": names.encode(os.fsencode(path)), "before": one["job"] or ""}
     kind = GET if one["kind"] == "recall" else FIXITY
     site.jobs.write(TapeJob(key, kind, bundle["size"], bundle["sha512"], **places, system=system_of(site.settings)))
     return _to(site, one, RUNNING[one["state"]], why=f"job {key}", job=key, keep=True)

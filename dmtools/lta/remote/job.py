@@ -176,7 +176,9 @@ def _get(tape: Tape, job: TapeJob, path: str, local: Path) -> None:
     if size != job.size:
         raise Failed("size", f"the tape has {'no such file' if size is None else f'{size} bytes, not {job.size}'}", differs=True)
     local.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    hidden = local.with_name(f".dm-{job.key}.part")
+    hidden = _part(local, job.key)
+    if job.before:  # an attempt that was killed has left it
+        _part(local, job.before).unlink(missing_ok=True)
     try:
         hidden.unlink(missing_ok=True)
         tape.get(path, hidden)
@@ -190,6 +192,10 @@ def _get(tape: Tape, job: TapeJob, path: str, local: Path) -> None:
     except BaseException:  # a signal, too
         hidden.unlink(missing_ok=True)
         raise
+
+
+def _part(local: Path, key: str) -> Path:
+    return local.with_name(f".dm-{key}.part")
 
 
 def _sha512(path: Path) -> str:
