@@ -73,7 +73,11 @@ def read_outcome(path: Path, key: str) -> Outcome | None:
         return None
     except (ValueError, TypeError) as problem:
         raise BadFile(f"{path} is no result file: {problem}") from None
-    if found.key != key or found.outcome not in (DONE, FAILED, AWAY) or not isinstance(found.why, str):
+    if (
+        found.key != key
+        or found.outcome not in (DONE, FAILED, AWAY)
+        or not all(isinstance(text, str) for text in (found.why, found.cls))
+    ):
         raise BadFile(f"{path} is no result of the job {key}")
     if found.outcome == DONE and not (isinstance(found.size, int) and isinstance(found.sha512, str)):
         raise BadFile(f"{path} says done and names no size and sha512")
