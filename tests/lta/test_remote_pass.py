@@ -356,3 +356,17 @@ def test_claims_are_handed_back_when_the_pass_can_go_no_further(sites: TwoSites)
     held = take(sites.books, "PushDone")
     assert [found.ideal for found in held] == ["/a.zip"]
     move(sites.books, held[0], "NERSCProblem", why="as the test wants it")
+
+
+def test_control_8_the_word_of_a_home_of_its_own_is_heard_too(sites: TwoSites, run: Callable[..., Result]) -> None:
+    """A remote HOME that dm-config init made has dm-command; its halt is its own, and the source goes on."""
+    sites.push("/a.zip")
+    run("dm-config", "init", sites.remote).ok()
+    run("dm-command", "halt", "lta", "--home", sites.remote).ok()
+    assert sites.client("--json").json["state"] == "halted"
+    assert sites.site().state == "Run"
+    run("dm-command", "run", "--home", sites.remote).ok()
+    assert sites.client("--json").json["counts"] == {"PushDone>NERSCRunning": 1}
+    sites.jobs_over()
+    (sites.remote / "dmtools.db").write_bytes(b"no database")
+    assert "control word unknown" in sites.client(codes=(75,)).err
