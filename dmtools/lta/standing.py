@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, exists, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from dmtools import names
 from dmtools.ledger import tables
@@ -63,7 +63,8 @@ def _site(name: str, row: AnyRow | None) -> SiteStands:
 
 def holders(connection: Connection, now: datetime) -> list[str]:
     """Who of a remote site holds bundles now."""
-    held = (B.state.in_(AT_REMOTE), B.ready > now, B.holder.is_not(None))
+    remote = list(connection.execute(select(tables.lta_site.c.name)).scalars())  # with them, the index gives the few that wait
+    held = (B.state.in_(AT_REMOTE), B.destination.in_(remote), B.ready > now, B.holder.is_not(None))
     return sorted(connection.execute(select(B.holder).where(*held).distinct()).scalars())
 
 
@@ -94,13 +95,14 @@ def first(connection: Connection, table: Table, state: str, most: int = 1) -> li
 
 def twice(connection: Connection, most: int = 20) -> list[str]:
     """Ideal names of bundles that move to a destination to which another live bundle has the same bytes, or had them sent."""
-    other = tables.lta_bundle.alias()
-    same = (
-        other.c.sha512 == B.sha512, other.c.destination == B.destination, other.c.size == B.size,
-        other.c.id != B.id, other.c.state.not_in((*s.DEAD, s.UNTOUCHED)),
-    )  # fmt: skip
-    query = select(B.ideal).where(B.state.in_(MOVING), exists(select(other.c.id).where(*same))).limit(most)
-    return list(connection.execute(query).scalars())
+    one, other = tables.lta_bundle.alias(), tables.lta_bundle.alias()
+    pairs = one.join(other, other.c.id == one.c.twin)  # a bundle with a twin is rare: the index on it gives them
+    found: dict[str, None] = {}
+    for moves, was in ((one, other), (other, one)):
+        both = (one.c.twin.is_not(None), moves.c.state.in_(MOVING), was.c.state.not_in((*s.DEAD, s.UNTOUCHED)))
+        query = select(moves.c.ideal).select_from(pairs).where(*both).limit(most)
+        found |= dict.fromkeys(connection.execute(query).scalars())
+    return list(found)[:most]
 
 
 def place(text: str, settings: Settings, default: str) -> str:
