@@ -19,7 +19,7 @@ from dmtools import clock, names
 from dmtools.control.passes import Pass
 from dmtools.lta import outbound, sums
 from dmtools.lta.api import Problem, answer
-from dmtools.lta.api.bundles import AddBundles, Added, Glance, Glimpse, Glimpses, NewBundle
+from dmtools.lta.api.bundles import AddBundles, Added, Bundle, GetBundle, Glance, Glimpse, Glimpses, NewBundle
 from dmtools.lta.states import LOCAL_DELETED, LOCAL_FILES_DELETED, UNTOUCHED
 from dmtools.lta.sums import Sums
 from dmtools.lta.work import Work
@@ -134,8 +134,9 @@ class Scan:
         self.known += len(found) if tell else 0
         return list(by_name.values())
 
-    def _compare(self, one: Seen, bundle: Glimpse) -> None:
+    def _compare(self, one: Seen, glimpse: Glimpse) -> None:
         """Another zip under a known name."""
+        bundle = answer(self.work.books, GetBundle(id=glimpse.id), Bundle)
         if bundle.home == self.work.home.id and bundle.state not in AWAY:
             why = f"bundle {bundle.id} of this name ({bundle.state}) has {bundle.size} bytes, the zip has {one.size}"
             left = "neither was touched; the zip is not shipped"

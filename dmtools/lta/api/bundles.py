@@ -114,8 +114,6 @@ class Glimpse(Struct, frozen=True, kw_only=True):
 
     id: int
     ideal: str
-    home: str
-    state: str
     size: int
 
 

@@ -74,10 +74,10 @@ def known_names(desk: Desk, ask: Known) -> Bundles:
 
 def glance(desk: Desk, ask: Glance) -> Glimpses:
     """The same in short."""
-    keys = [live_key(ask.destination, name) for name in ask.names]
-    query = select(TABLE.c.id, TABLE.c.ideal, TABLE.c.home, TABLE.c.state, TABLE.c.size)
-    rows = (row for part in chunks(keys) for row in desk.connection.execute(query.where(TABLE.c.live_key.in_(part))))
-    return Glimpses(bundles=tuple(Glimpse(id=i, ideal=name, home=home, state=s, size=n) for i, name, home, s, n in rows))
+    names_of = {live_key(ask.destination, name): name for name in ask.names}
+    query = select(TABLE.c.live_key, TABLE.c.id, TABLE.c.size)
+    rows = (row for part in chunks(list(names_of)) for row in desk.connection.execute(query.where(TABLE.c.live_key.in_(part))))
+    return Glimpses(bundles=tuple(Glimpse(id=number, ideal=names_of[key], size=size) for key, number, size in rows))
 
 
 def _by_key(desk: Desk, keys: Sequence[bytes]) -> dict[bytes, Bundle]:
