@@ -178,6 +178,24 @@ def test_a_directory_as_tape_by_commands_and_by_itself(short_tmp: Path) -> None:
     assert body.result["why"] == f"the tape's directory {tape} is not there"
 
 
+@pytest.mark.needs("root")
+def test_a_tape_that_is_full_and_an_export_directory_that_is_full_cost_no_attempt(short_tmp: Path) -> None:
+    tape = short_tmp / "tape"
+    tape.mkdir()
+    body = Body(short_tmp, {}, hsi_system(tape="directory", tape_root=str(tape)))
+    body.lay()
+    small = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=4k tmpfs "$0" && exec "$@"')
+    body.run(prefix=(*small, tape)).gave(75)
+    assert (body.result["outcome"], body.result["cls"]) == ("away", "full")
+    body.run().ok()
+    body.local.unlink()
+    body.kind = "get"
+    body.run(prefix=(*small, body.local.parent)).gave(75)
+    assert body.result["outcome"] == "away"
+    assert list(body.local.parent.iterdir()) == []
+    body.run().ok()
+
+
 def test_back_from_tape_is_proved_before_it_has_its_name(body: Body, archive: Archive, short_tmp: Path) -> None:
     body.run().ok()
     body.local.unlink()
