@@ -173,12 +173,12 @@ def test_other_content_in_the_warehouse_is_never_overwritten_and_equal_content_i
     train.file(1, "data/other", b"mine")
     train.file(1, "data/third", b"3")
     train.stored("data/same", b"same")
-    train.stored("data/other", b"theirs")
+    train.stored("data/other", b"hers")
     inode = (train.warehouse / "data/same").stat().st_ino
     assert "other content" in told(train.dump(codes=(1,)))
     assert train.states() == {"1": "Error"}
     assert "1 of 3 files" in train.reason(1)
-    assert tree(train.warehouse) == {b"data/same": b"same", b"data/other": b"theirs", b"data/third": b"3"}
+    assert tree(train.warehouse) == {b"data/same": b"same", b"data/other": b"hers", b"data/third": b"3"}
     assert (train.warehouse / "data/same").stat().st_ino == inode
 
 

@@ -103,7 +103,7 @@ def test_a_killed_dump_goes_on_after_the_last_proved_file_and_a_torn_manifest_is
 def test_a_file_that_changed_on_its_disk_since_it_was_dumped_is_not_taken_for_done(train: Train) -> None:
     train.file(1, "data/1", b"before")
     train.dump()
-    train.file(1, "data/1", b"after it")
+    train.file(1, "data/1", b"after!")
     with train.database() as db:
         db.execute("UPDATE lta_disk SET state = 'Inventoried'")
     assert "other content" in told(train.dump(codes=(1,)))

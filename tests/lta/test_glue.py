@@ -220,3 +220,15 @@ def test_what_a_person_says_of_a_directory_is_done_or_refused(train: Train) -> N
     train.run("lta-glue", "--may-delete", "/" + DAY).ok()
     train.run("lta-glue", "--give-up", "/" + DAY).ok()
     assert train.directories() == {"/" + DAY: "deprecated"}
+
+
+def test_a_zip_that_the_scanner_saw_first_belongs_to_its_directory_all_the_same(train: Train) -> None:
+    train.full("1")
+    train.glue()
+    with train.database() as db:  # as if the glue had been killed after the zip had its name, and the scanner came by
+        db.execute("UPDATE lta_bundle SET files = NULL, directory_id = NULL")
+        db.execute("DELETE FROM lta_file")
+        db.execute("UPDATE lta_directory SET state = 'processing', ready = since")
+    train.glue()
+    assert train.sql("SELECT files, directory_id FROM lta_bundle") == [(1, 1)]
+    assert train.sql("SELECT COUNT(*) FROM lta_file") == [(1,)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, insert, select, update
 
 from dmtools import names
@@ -96,8 +97,9 @@ def add(desk: Desk, ask: AddBundles) -> Added:
     for one in ask.bundles:
         _same(wanted[live_key(one.destination, one.ideal)], one)
     there = _by_key(desk, list(wanted))
-    for key, bundle in there.items():
+    for key, bundle in list(there.items()):
         _same(bundle, wanted[key])
+        there[key] = _completed(desk, bundle, wanted[key])
     new = {key: one for key, one in wanted.items() if key not in there}
     if new:
         desk.connection.execute(insert(TABLE), [_row(desk, key, one) for key, one in new.items()])
@@ -109,6 +111,15 @@ def add(desk: Desk, ask: AddBundles) -> Added:
         journal.count_new(desk.connection, STATES.pipeline, UNTOUCHED, len(new), size, desk.now)
     found = [there[live_key(one.destination, one.ideal)] for one in ask.bundles]
     return Added(bundles=tuple(found), new=len(new))
+
+
+def _completed(desk: Desk, bundle: Bundle, given: NewBundle) -> Bundle:
+    """What the scanner could not know of a zip that it found before its maker had added it."""
+    unknown = {name: getattr(given, name) for name in ("files", "directory_id") if getattr(bundle, name) is None}
+    values = {name: value for name, value in unknown.items() if value is not None}
+    if values:
+        desk.connection.execute(update(TABLE).where(TABLE.c.id == bundle.id).values(values))
+    return msgspec.structs.replace(bundle, **values)
 
 
 def _same(one: Any, other: Any) -> None:
