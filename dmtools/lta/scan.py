@@ -15,8 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from sqlalchemy import select
+
 from dmtools import clock, names
 from dmtools.control.passes import Pass
+from dmtools.ledger import tables
+from dmtools.ledger.chunks import chunks
 from dmtools.lta import outbound, sums
 from dmtools.lta.api import Problem, answer
 from dmtools.lta.api.bundles import AddBundles, Added, Bundle, GetBundle, Glance, Glimpse, Glimpses, NewBundle
@@ -32,6 +36,7 @@ STALL_SECONDS = 60.0
 READING_SECONDS = 600.0  # so long new zips are read; then the pass goes on, and the next one reads on
 AHEAD_SECONDS = 300  # a zip whose time lies further ahead was not written just now: somebody set it
 MOST_TOLD = 20
+LEASE = "lta-zip-"  # then hexadecimal digits
 AWAY = (LOCAL_DELETED, LOCAL_FILES_DELETED)  # a zip that lies under such a name is none that was shipped
 _PLAIN = re.compile(rb"[A-Za-z0-9_.+=,@:~()/-]*").fullmatch  # names that are spelt as they are
 
@@ -47,7 +52,7 @@ class Seen(NamedTuple):
     @property
     def resource(self) -> str:
         """The lease of who reads it."""
-        return f"lta-zip-{names.key(self.ideal).hex()}"
+        return LEASE + names.key(self.ideal).hex()
 
 
 @dataclass
@@ -72,6 +77,8 @@ class Scan:
         """Looks at all of it, adds what is new; gives why it could not be read to its end, or nothing."""
         signal.signal(signal.SIGIO, signal.SIG_IGN)  # see storage.writers
         self.until = time.monotonic() + self.seconds
+        if not self.this.dry_run:
+            self._end_dead()
         walk = Walk(outbound.root(self.this.settings), STALL_SECONDS, _zips, hidden=False)
         try:
             for made in walk.rows():
@@ -86,6 +93,15 @@ class Scan:
             left = "bundles below it are not seen; all others are"
             self.this.problem("not readable", said, why=said, left=left, next="look at its owner, mode and disk")
         return ""
+
+    def _end_dead(self) -> None:
+        """Leases of a scanner that was killed when its zips were added already: nobody would ask for them again."""
+        column = tables.lease.c.resource
+        query = select(column).where(column >= LEASE, column < LEASE + "g").limit(10 * GROUP)
+        with self.this.ledger.read() as connection:
+            found = connection.execute(query).scalars().all()
+        for part in chunks(found):
+            self.this.leases.release(list(self.this.leases.claim(part)))
 
     # ---- what is known
 

@@ -152,6 +152,15 @@ def test_three_scanners_at_once_add_and_ship_each_bundle_once(source: Outbound) 
     assert source.sql("SELECT resource FROM lease") == []
 
 
+def test_what_a_killed_scanner_held_of_known_zips_is_given_back(quiet: Outbound) -> None:
+    with quiet.database() as db:
+        row = {"resource": "lta-zip-" + "0f" * 32, "owner": "killed", "host": "gone", "machine": "gone", "pid": 1, "started": 1}
+        row |= {"since": "2026-01-01 00:00:00.000000", "expires": "2026-01-01 00:05:00.000000"}
+        db.execute(f"INSERT INTO lease ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
+    quiet.scan()
+    assert quiet.sql("SELECT resource FROM lease") == []
+
+
 def test_outbound_not_mounted_is_an_error_of_this_site_that_clears_by_itself(source: Outbound) -> None:
     source.zip("a.zip")
     shutil.move(source.outbound, source.home / "elsewhere")
