@@ -14,7 +14,8 @@ PYTHON = setting_up.ROOT / ".venv/bin/python"
 _HELP = """\
 Shows a whole migration in a directory of its own: thousands of real files, two FTS servers that make real copies, the lines of
 cron/migrate.crontab round after round, with copies that fail and commands and servers killed in the middle. Then it compares
-both trees and the books with code of its own. Exit code 0: every file is accounted for.
+both trees and the books with code of its own. Then a DAQ's disks go to site and tape, and arriving disks to a remote archive and
+back. Exit code 0: every file is accounted for.
 """
 _EXAMPLE = """\
 example:  bin/dm-demo

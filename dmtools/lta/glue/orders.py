@@ -67,7 +67,7 @@ def tell_verdict(this: Pass, verdict: Verdict) -> None:
     """Says what was found of a directory that somebody expects."""
     shown = names.shown(verdict.ideal)
     if verdict.state == PROBLEM:
-        why = "it holds more files than the expected " + str(verdict.expected)
+        why = f"{verdict.expected} files are expected, and it held more, or one was not as it must be: dm-trace {shown} says what"
         left = "it is not bundled; its files stay as they are"
         this.problem(
             "directory has a problem", shown, why=why, left=left, next=f"mend it, then: lta-glue --take-up {shown}", failed=False
