@@ -16,6 +16,7 @@ from dmtools.lta.api.bundles import Advance, Bundle, BundleMove, Bundles, Claim,
 from dmtools.lta.home import Home
 
 MOST = 1000
+SLOW = 20_000_000  # bytes a second that any disk gives
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,21 @@ class Work:
         ask = ListBundles(states=states, destination=self.destination)
         return (one for one in pages.bundles(self.books, ask) if one.home == self.home.id)
 
-    def claim(self, states: Sequence[str], *, most: int, reserve: bool = False, ids: Sequence[int] = ()) -> list[Bundle]:
-        """Those that nobody else holds and whose time has come, ours for [lta] lease_seconds."""
+    def claim(
+        self, states: Sequence[str], *, most: int, reserve: bool = False, ids: Sequence[int] = (), more: int = 0
+    ) -> list[Bundle]:
+        """Those that nobody else holds and whose time has come, ours for [lta] lease_seconds and so many `more`."""
         ask = Claim(
             states=tuple(states), destination=self.destination, most=most, holder=self.holder,
-            seconds=self.this.settings.lta.lease_seconds, reserve=reserve, home=self.home.id, ids=tuple(ids),
+            seconds=min(86400, self.this.settings.lta.lease_seconds + more), reserve=reserve, home=self.home.id, ids=tuple(ids),
         )  # fmt: skip
         return list(answer(self.books, ask, Bundles).bundles)
 
     def claimed(self, wanted: Sequence[Bundle], state: str) -> Iterator[Bundle]:
-        """The same for bundles that were read: as they stand now."""
+        """The same for bundles that were read: as they stand now. Long enough to read the largest of their zips."""
+        more = max((one.size for one in wanted), default=0) // SLOW
         for part in chunks([one.id for one in wanted], MOST):
-            yield from self.claim((state,), most=len(part), ids=part)
+            yield from self.claim((state,), most=len(part), ids=part, more=more)
 
     def release(self, one: Bundle) -> None:
         """Hands a claim back with nothing changed."""
