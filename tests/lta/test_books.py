@@ -202,10 +202,22 @@ def test_reset_returns_to_the_origin_with_a_reason_and_clears_the_claim_and_the_
     books.do(Reset(id=one.id, why="mended"))
     back = again(books, one)
     assert (back.state, back.origin, back.holder, back.failures, back.job) == ("NERSCRunning", None, None, 0, None)
+    assert back.fence == one.fence + 2
     with pytest.raises(Conflict):
         move(books, one, "NERSCDone")
     steps = answer(books, BundleHistory(id=one.id), History).steps
     assert [(step.to, step.why) for step in steps[-2:]] == [("Quarantined", "its tape is torn"), ("NERSCRunning", "mended")]
+
+
+def test_a_persons_word_ends_the_claim_of_whoever_has_the_bundle(books: Direct) -> None:
+    for name, ask in (("/a", lambda n: Set(id=n, to="Abort", why="test")), ("/b", lambda n: Quarantine(id=n, why="test"))):
+        add(books, new(name))
+        held = take(books, "Untouched")[0]
+        books.do(ask(held.id))
+        with pytest.raises(Conflict):
+            move(books, held, "JsonMade")
+        stands = again(books, held)
+        assert (stands.holder, stands.fence) == (None, held.fence + 1)
 
 
 def test_a_bundle_is_added_once_also_by_many_at_once_and_other_content_is_a_conflict(books: Direct) -> None:

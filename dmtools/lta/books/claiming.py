@@ -17,7 +17,6 @@ from dmtools.lta.books.desk import BUNDLES, Desk, known
 from dmtools.lta.states import ABORT, QUARANTINED, STATES, UNTOUCHED
 
 TABLE, SITE = tables.lta_bundle, tables.lta_site
-_COLUMNS = tuple(rows.columns(TABLE, Bundle))
 
 
 def claim(desk: Desk, ask: Claim) -> Bundles:
@@ -30,7 +29,8 @@ def claim(desk: Desk, ask: Claim) -> Bundles:
     if ask.reserve and found_room is None:
         return Bundles(bundles=())
     fixed = {"destination": ask.destination, **({} if ask.home is None else {"home": ask.home})}
-    found = claims.ready(desk, TABLE, _COLUMNS, ask.states, fixed, ask.most, ask.ids)
+    columns = rows.asked(desk.connection, TABLE, Bundle)
+    found = rows.read(Bundle, claims.ready(desk, TABLE, columns, ask.states, fixed, ask.most, ask.ids))
     if found_room is None:
         return Bundles(
             bundles=claims.taken(Bundle, found, claims.take(desk, TABLE, [r.id for r in found], ask.holder, ask.seconds))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import Struct
-from sqlalchemy import BindParameter, ColumnElement, Connection, Select, Table, bindparam, func, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, Table, bindparam, func, literal_column, select
 
-from dmtools.ledger.types import AnyRow
+from dmtools.ledger.types import AnyRow, Instant
 from dmtools.lta.api import Unknown
 
 S = TypeVar("S", bound=Struct)
@@ -20,8 +21,37 @@ def columns(table: Table, kind: type[Struct]) -> list[Any]:
     return [table.c[name] for name in kind.__struct_fields__]
 
 
+def asked(connection: Connection, table: Table, kind: type[Struct]) -> tuple[Any, ...]:
+    """The same, for many small questions: MariaDB's driver reads one column of JSON in a tenth of the time of 25."""
+    return tuple(columns(table, kind)) if connection.dialect.name == "sqlite" else (_packed(table, kind),)
+
+
+@functools.cache
+def _packed(table: Table, kind: type[Struct]) -> Any:
+    parts: list[Any] = []
+    for name in kind.__struct_fields__:
+        parts.append(literal_column(f"'{name}'"))
+        if isinstance(table.c[name].type, Instant):
+            parts.append(func.date_format(table.c[name], literal_column("'%Y-%m-%dT%H:%i:%s.%fZ'")))
+        else:
+            parts.append(table.c[name])
+    return func.json_object(*parts).label("packed")
+
+
+def read(kind: type[Struct], found: Iterable[AnyRow]) -> list[AnyRow]:
+    """What `asked` gave: rows, or things whose attributes are called as the columns."""
+    return [_decoder(kind).decode(row.packed) if "packed" in row._mapping else row for row in found]
+
+
+@functools.cache
+def _decoder(kind: type[Struct]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
 def made(kind: type[S], row: AnyRow, **changed: Any) -> S:
     """The answer of a row, with what was written since it was read."""
+    if isinstance(row, kind):
+        return msgspec.structs.replace(row, **changed)
     return kind(**{**row._mapping, **changed})
 
 
@@ -50,11 +80,12 @@ def holds(column: Any, part: str) -> ColumnElement[bool]:
 
 def locked(connection: Connection, table: Table, kind: type[Struct], ids: Sequence[int]) -> dict[int, AnyRow]:
     """The rows, by id, kept from others until the transaction ends; in one order, so that nobody waits crosswise."""
-    return {row.id: row for row in connection.execute(_locking(table, kind), {"ids": sorted(set(ids))})}
+    query = _locking(table, asked(connection, table, kind))
+    return {row.id: row for row in read(kind, connection.execute(query, {"ids": sorted(set(ids))}))}
 
 
 @functools.cache
-def _locking(table: Table, kind: type[Struct]) -> Select[Any]:
+def _locking(table: Table, found: tuple[Any, ...]) -> Select[Any]:
     """Made once: making a statement costs more than asking it."""
     ids: BindParameter[Any] = bindparam("ids", expanding=True)
-    return select(*columns(table, kind)).where(table.c.id.in_(ids)).order_by(table.c.id).with_for_update()
+    return select(*found).where(table.c.id.in_(ids)).order_by(table.c.id).with_for_update()
