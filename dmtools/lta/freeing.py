@@ -42,7 +42,7 @@ class Freeing:
         """Removes the zips of those that have copies enough; gives how many went."""
         done = 0
         for one in bundles:
-            if not self.this.goes(new=False):
+            if not self.work.goes(new=False):
                 break
             if not self.lacks(one):
                 done += sum(map(self._free, self.work.claimed([one], NERSC_CLEAN)))

@@ -83,7 +83,7 @@ class Scan:
         try:
             for made in walk.rows():
                 self._look(made)
-                if self.ended or not self.this.goes():
+                if self.ended or not self.work.goes():
                     return ""
             while self.waiting and not self.ended:
                 self._read_waiting()
@@ -175,7 +175,7 @@ class Scan:
             self._add(list(self._hashed(mine)))
         finally:
             self.this.leases.release(list(ours))
-        self.ended = time.monotonic() > self.until or not self.this.goes()
+        self.ended = time.monotonic() > self.until or not self.work.goes()
 
     def _group(self) -> list[Seen]:
         """The next of those that wait: not more of large ones than others can wait for."""

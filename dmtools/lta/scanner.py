@@ -38,22 +38,24 @@ def scan(this: Pass) -> None:
 
 def _scan(this: Pass) -> None:
     work = Work(this, books_of(this), Home.of(this))
+    if not work.goes(new=False):
+        return
     error = outbound.trouble(this.settings)
     sites.post(work, sum(1 for _ in work.bundles(JSON_MADE)), error)
     remote = sites.remote(work)
     sites.tell(work, remote)
     fts = Engine(work)
     fts.follow()
-    if not error and this.goes():
+    if not error and work.goes():
         error = Scan(work).run()
         if error:
             sites.post(work, sum(1 for _ in work.bundles(JSON_MADE)), error)
     if error:
         left, advice = "bundles that are known go on", "mount it, or look at its disk and owner; the next pass looks again"
         this.problem("outbound can't be read", this.settings.lta.outbound, why=error, left=left, next=advice)
-    if this.goes():
+    if work.goes():
         fts.begin(remote)
-    if this.settings.lta.free_local == "verified" and not error and this.goes(new=False):
+    if this.settings.lta.free_local == "verified" and not error and work.goes(new=False):
         from dmtools.lta.freeing import Freeing
 
         Freeing(work).run(work.bundles(NERSC_CLEAN))
@@ -85,7 +87,7 @@ class Engine:
         if waiting:
             self._push(lambda pushes: pushes.begin())
             self._tell_quota(waiting, remote)
-        if self._has_lists() and self._this.goes():
+        if self._has_lists() and self._work.goes():
             from dmtools.transfers import carry
 
             self._ask(lambda: carry.submit(self._this, self._way))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from dmtools.ledger.leases import HOST, Lease
 from dmtools.lta import pages
 from dmtools.lta.api import Books, Conflict, Done, answer
 from dmtools.lta.api.bundles import Advance, Bundle, BundleMove, Bundles, Claim, Held, ListBundles, Release
+from dmtools.lta.api.sites import Control, Word
 from dmtools.lta.home import Home
 
 MOST = 1000
@@ -36,6 +38,22 @@ class Work:
     def holder(self) -> str:
         """Who has what this pass claims, for people and dm-leases."""
         return f"{self.this.by} pid {os.getpid()} on {HOST}"
+
+    @functools.cached_property
+    def _word(self) -> str:
+        """What is said at the server, where the tables are: run, halt or drain; asked once a pass."""
+        if not self.this.settings.lta.url:
+            return "run"
+        return answer(self.books, Control(component=self.this.report.component), Word).word
+
+    def goes(self, *, new: bool = True) -> bool:
+        """May the next unit of work begin, by the words here and at the server? As `Pass.goes`; halt beats drain beats run."""
+        if not self.this.goes(new=new):
+            return False
+        if self._word == "run":
+            return True
+        self.this.report.state = "halted" if self._word == "halt" else "draining"
+        return self._word == "drain" and not new
 
     def bundles(self, *states: str) -> Iterator[Bundle]:
         """Those of this HOME in these states, as they come."""

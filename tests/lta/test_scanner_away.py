@@ -60,6 +60,17 @@ def test_bundles_are_found_shipped_and_freed_by_the_books_of_another_home(centre
     assert not any(path.exists() for path in zips)
 
 
+def test_a_halt_or_drain_that_is_said_where_the_tables_are_binds_the_scanner(centre: Outbound, source: Outbound) -> None:
+    source.zip("a.zip")
+    for word, state in (("halt", "halted"), ("drain", "draining")):
+        centre.run("dm-command", word, "lta").ok()
+        assert source.scan().json["state"] == state
+        assert centre.states() == {}
+    centre.run("dm-command", "run", "lta").ok()
+    source.scan()
+    assert centre.states() == {"/a.zip": "JsonMade"}
+
+
 def test_a_token_that_is_missing_or_may_not_is_told_and_nothing_is_written(centre: Outbound, source: Outbound) -> None:
     source.zip("a.zip")
     token(centre, source, READER)
