@@ -11,6 +11,7 @@ from dmtools.lta.api import Books, Problem, Unknown, answer
 from dmtools.lta.api.bundles import Bundle, Bundles, GetBundle, ListBundles, Reset, Set
 from dmtools.lta.office import books_of
 from dmtools.lta.states import ABORT, RETRY
+from dmtools.lta.typed import spellings
 
 
 def order(this: Pass, what: str, wanted: Sequence[str], reason: str) -> None:
@@ -52,7 +53,7 @@ def meant(this: Pass, books: Books, text: str) -> Iterator[Bundle]:
             raise Refused(f"there is no bundle {text}") from None
         return
     found: list[Bundle] = []
-    for name in names.spellings(text):
+    for name in spellings(text):
         found += answer(books, ListBundles(name=name if name.startswith("/") else f"/{name}"), Bundles).bundles
     live = [one for one in found if one.state != ABORT]
     if not live:

@@ -255,6 +255,13 @@ class Archive(Outbound):
         place.write_bytes(self.on_tape(names.shown(errand.bundle.ideal)).read_bytes())
         return self._step(books, errand, "ExportReady", sha512=errand.bundle.sha512, place=names.file_url(place))
 
+    def killed_between(self) -> None:
+        """A run was killed when it had booked Downloading, and had put nothing on the road yet."""
+        with self.books() as books:
+            (errand, *_) = self._errands(books, "ExportReady")
+            self._step(books, errand, "Downloading")
+        self.due_errands()
+
     def _clean(self, books: Any, errand: Errand) -> Errand:
         (self.demo / "remote/export" / f"{errand.id}.zip").unlink()
         return self._step(books, errand, "RemoteCleaned")

@@ -43,6 +43,7 @@ def test_a_bundle_and_one_file_of_another_come_back_from_tape_over_several_runs_
     assert whats(first) == ["waits", "waits"]
     assert "the remote site is asked for it" in said(first)
     assert archive.remote() == 2
+    archive.killed_between()
     archive.start()
     done = archive.restore(*wanted)
     assert (done.code, done.json["counts"]["LocalDeleted>Restored"]) == (0, 3)
