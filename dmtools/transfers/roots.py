@@ -12,6 +12,7 @@ class Roots:
     def __init__(self, settings: Settings) -> None:
         urls = [url for rule in settings.migrate.rules for url in (rule.source, rule.destination)]
         urls += [settings.daq.site, settings.daq.zips, settings.daq.tape]
+        urls += [settings.lta.outbound_url, settings.lta.buffer, settings.lta.export]
         self._roots = sorted({url.removesuffix("/") for url in urls}, key=len, reverse=True)
         self._settings = settings
         self._said: dict[str, str | None] = {}

@@ -65,6 +65,22 @@ def test_no_success_without_proof_though_fts_says_finished(source: Outbound, fau
     assert source.bundles()["/a.zip"].failures == 0
 
 
+def test_a_buffer_that_is_not_mounted_is_no_lost_copy(source: Outbound) -> None:
+    source.zip("a.zip", DATA)
+    source.scan()
+    source.over()
+    buffer = source.in_buffer("a.zip").parent
+    buffer.rename(buffer.with_name("unmounted"))
+    found = source.scan()
+    assert told(found) == ["copy not proved yet"]
+    assert source.states() == {"/a.zip": "JsonMade"}
+    assert source.bundles()["/a.zip"].failures == 0
+    buffer.with_name("unmounted").rename(buffer)
+    source.due()
+    source.scan()
+    assert source.states() == {"/a.zip": "PushDone"}
+
+
 def test_a_corrupting_transfer_is_never_a_success(source: Outbound) -> None:
     source.zip("a.zip", DATA)
     source.faults('[[fault]]\nmatch = "buffer/a.zip"\nop = "corrupt"\n')
@@ -156,14 +172,16 @@ def test_while_the_quota_is_not_known_nothing_is_pushed(source: Outbound) -> Non
 
 
 def test_a_drain_ends_what_is_under_way_and_begins_nothing(source: Outbound) -> None:
+    source.set(max_pushes=1)
     source.zip("a.zip")
+    source.zip("b.zip")
     source.scan()
     source.run("dm-command", "drain", "lta").ok()
-    source.zip("b.zip")
+    source.zip("c.zip")
     source.over()
     found = source.scan().json
     assert (found["state"], found["counts"]["JsonMade>PushDone"]) == ("draining", 1)
-    assert source.states() == {"/a.zip": "PushDone"}
+    assert sorted(source.states().values()) == ["PushDone", "Untouched"], "none is found, and none is pushed"
     source.run("dm-command", "halt", "lta/bundle-scanner").ok()
     assert source.scan().json["state"] == "halted"
     source.run("dm-command", "run", "lta").ok()
