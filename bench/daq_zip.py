@@ -35,9 +35,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dmtools.daq import deflating, jobfile
-from dmtools.storage.zipformat import ZipWriter
 from dmtools.names import file_url
 from dmtools.storage import checksum as sums
+from dmtools.storage.zipformat import ZipWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 UNIQUE = 64 << 20
