@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -292,6 +293,20 @@ def test_fixity_of_one_flipped_bit_quarantines_the_bundle_and_of_a_right_one_boo
     assert sites.bundle("/bad.zip").origin == "NERSCClean"
 
 
+def test_a_job_that_was_booked_and_never_submitted_is_submitted_and_costs_no_attempt(sites: TwoSites) -> None:
+    sites.push("/a.zip")
+    sites.passes(1)
+    [job] = (sites.remote / "lta/tape-jobs").iterdir()
+    for name in os.listdir(job):
+        if name != "job.json":
+            (job / name).unlink()
+    shutil.rmtree(sites.remote / "run/batch")
+    sites.tape("/a.zip").unlink()
+    assert sites.passes(1)[0].err == ""
+    sites.client()
+    assert sites.steps("/a.zip") == ["PushDone>NERSCRunning", "NERSCRunning>NERSCDone", "NERSCDone>NERSCClean"]
+
+
 def test_a_name_that_can_lead_out_is_quarantined_and_the_rest_goes_on(sites: TwoSites) -> None:
     sites.settings(
         tape="commands",
@@ -309,8 +324,6 @@ def test_done_that_is_on_tape_but_was_not_booked_is_found_and_not_put_again(site
     """Its job and its result are lost with the node; the tape has it."""
     sites.push("/a.zip")
     sites.passes(1)
-    import shutil
-
     shutil.rmtree(sites.remote / "lta/tape-jobs")
     inode = sites.tape("/a.zip").stat().st_ino
     sites.passes(2)
