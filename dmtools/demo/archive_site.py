@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dmtools.demo.servers import Sim, Unready
 
-ROOT = "/home/projects/demo"
+ROOT = "/projects/demo"
 _LISTENS = re.compile(r"listening on (\S+)")
 
 
