@@ -106,7 +106,8 @@ def default_lta(home: Path, found: Lta) -> Lta:
     directories = {"outbound": "outbound", "remote_buffer": "remote/buffer", "remote_export": "remote/export"}
     directories |= {"tape_root": "remote/tape", "warehouse": "warehouse"}
     places: dict[str, Any] = {key: getattr(found, key) or str(below / place) for key, place in directories.items()}
-    places |= {key: (getattr(found, key) or file_url(below / "remote" / key)).rstrip("/") for key in ("buffer", "export")}
+    for key in ("buffer", "export"):  # for FTS, unless told otherwise, a directory of this machine
+        places[key] = (getattr(found, key) or file_url(home / Path(places[f"remote_{key}"]).expanduser())).rstrip("/")
     places["outbound_url"] = (found.outbound_url or file_url(home / Path(places["outbound"]).expanduser())).rstrip("/")
     places["slots"] = found.slots or tuple(str(below / "slots" / f"slot{n}") for n in range(1, 5))
     places["delete_roots"] = found.delete_roots or (places["warehouse"],)

@@ -18,7 +18,7 @@ class Lta(Struct, frozen=True, kw_only=True):
     destination: the name of the remote site, as bundles, tokens and lines of dm-monitoring have it
     outbound: where bundles appear that are to be shipped, a directory; empty: HOME/demo/lta/outbound
     outbound_url: URL of outbound, as FTS knows it; empty: file:// and outbound
-    buffer: URL of the remote site's buffer, as FTS knows it; empty: HOME/demo/lta/remote/buffer
+    buffer: URL of the remote site's buffer, as FTS knows it; empty: file:// and remote_buffer
     settle_seconds: a bundle that was written less than so long ago is not taken yet
     max_pushes: at most so many bundles are on their way to the buffer
     max_attempts: a bundle is Quarantined after so many failed attempts of one step
@@ -33,7 +33,7 @@ class Lta(Struct, frozen=True, kw_only=True):
     trash_days: how long it stays there
     remote_buffer: at the remote site: the directory that buffer names; empty: HOME/demo/lta/remote/buffer
     remote_export: at the remote site: where bundles that are wanted back are laid; empty: HOME/demo/lta/remote/export
-    export: URL of remote_export as FTS knows it; empty: HOME/demo/lta/remote/export
+    export: URL of remote_export as FTS knows it; empty: file:// and remote_export
     remote_quota_bytes: at the remote site: how much may lie in the buffer; 0: what is free there
     remote_free_bytes: at the remote site: with less free than this the site posts Error
     tape: at the remote site: "directory" or "hsi", or "commands", the templates below

@@ -211,6 +211,16 @@ def test_expected_numbers_and_catalogue_are_taken_whole_or_refused_with_their_li
     train.run("lta-glue", "--take-up", "/data/nowhere").gave(2)
 
 
+def test_a_directory_within_another_expected_one_is_refused_for_its_files_would_be_bundled_twice(train: Train) -> None:
+    file = train.home / "numbers"
+    file.write_text("/data/exp/110 3\n/data/exp/1109 1\n")
+    train.run("lta-glue", "--expect", file).ok()
+    for inner in ("/data/exp/110/deep/er 1\n", "/data 5\n", "/other 1\n/other/b 1\n"):
+        file.write_text(inner)
+        assert "bundled twice" in told(train.glue("--expect", file, codes=(2,))), inner
+    assert train.sql("SELECT COUNT(*) FROM lta_expected") == [(2,)]
+
+
 def test_what_a_person_says_of_a_directory_is_done_or_refused(train: Train) -> None:
     train.full("1")
     train.run("lta-glue", "--never-delete", "/" + DAY).gave(1)

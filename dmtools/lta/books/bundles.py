@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 
 from dmtools import names
 from dmtools.ledger import journal, tables
@@ -141,10 +141,10 @@ def _warn_of_twins(desk: Desk, new: Sequence[Bundle]) -> None:
     """The same content under two names is no error, but told: `twin` is the bundle that had it before."""
     first: dict[tuple[str, str], int] = {}
     for part in chunks(sorted({one.sha512 for one in new})):
-        query = select(TABLE.c.id, TABLE.c.destination, TABLE.c.sha512)
-        where = (TABLE.c.sha512.in_(part), TABLE.c.live_key.is_not(None))
-        for row in desk.connection.execute(query.where(*where).order_by(TABLE.c.id)):
-            first.setdefault((row.destination, row.sha512), row.id)
+        content = (TABLE.c.destination, TABLE.c.sha512)
+        query = select(func.min(TABLE.c.id).label("id"), *content).group_by(*content)
+        for row in desk.connection.execute(query.where(TABLE.c.sha512.in_(part), TABLE.c.live_key.is_not(None))):
+            first[row.destination, row.sha512] = row.id
     for one in new:
         before = first[one.destination, one.sha512]
         if before != one.id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import ColumnElement, insert, select
@@ -56,10 +57,32 @@ def listed(desk: Desk, ask: ListDirectories) -> Directories:
 def expect(desk: Desk, ask: Expect) -> Done:
     """How many files directories have when they are full; the last word counts."""
     desk.at_source()
+    _refuse_nested(desk, {one.ideal for one in ask.expected})
     for one in sorted(ask.expected, key=lambda one: one.ideal):
         values = {"ideal": one.ideal, "files": one.files, "at": desk.now}
         upsert.put(desk.connection, EXPECTED, {"ideal_key": names.key(one.ideal)}, values)
     return Done(done=len(ask.expected))
+
+
+def _refuse_nested(desk: Desk, new: set[str]) -> None:
+    """One directory within another that is expected, too: the files of the inner one would be bundled twice."""
+    within = {above: ideal for ideal in new for above in _above(ideal)}
+    outer = [above for above in within if above in new]
+    for part in chunks(sorted(names.key(above) for above in within)):
+        outer += desk.connection.execute(select(EXPECTED.c.ideal).where(EXPECTED.c.ideal_key.in_(part))).scalars()
+    pairs = [(above, within[above]) for above in outer]
+    if not pairs:
+        there = desk.connection.execute(select(EXPECTED.c.ideal)).scalars()
+        pairs = [(above, ideal) for ideal in there for above in _above(ideal) if above in new]
+    if pairs:
+        above, ideal = pairs[0]
+        raise Conflict(f"{ideal} lies within {above}: its files would be bundled twice; nothing was added; expect one of the two")
+
+
+def _above(ideal: str) -> Iterator[str]:
+    """The directories that it lies in, up to the root."""
+    while (ideal := ideal.rpartition("/")[0]) != "":
+        yield ideal
 
 
 def full(desk: Desk, ask: Full) -> Verdicts:

@@ -39,11 +39,18 @@ def expect(this: Pass, file: Path) -> None:
         raise Refused(f"{file}: {_why(problem)}; nothing of it was taken; mend it and run this again") from None
     for part in parts:
         if not this.dry_run:
-            taken += answer(books, Expect(expected=tuple(_last_word(part))), Done).done
+            taken += _take(books, file, part, taken)
         names_of += [one.ideal for one in part]
     this.plan(f"{file}: {'would take ' if this.dry_run else ''}expected numbers of {len(names_of)} directories")
     if not this.dry_run:
         _look(this, books, names_of)
+
+
+def _take(books: Books, file: Path, part: Sequence[NewExpected], before: int) -> int:
+    try:
+        return answer(books, Expect(expected=tuple(_last_word(part))), Done).done
+    except Conflict as problem:
+        raise Refused(f"{file}: {problem}; {before} lines before were taken and stay; mend it and run this again") from None
 
 
 def _last_word(part: Sequence[NewExpected]) -> Iterable[NewExpected]:

@@ -168,7 +168,7 @@ def _filled(home: Path, table: dict[str, Any], values: dict[str, Any]) -> dict[s
         values[key] = values.get(key) or str(below / name)
         if key != "tape_root" or values.get("tape", "directory") == "directory":
             values[key] = str((home / values[key]).absolute())
-    values["export"] = (values.get("export") or file_url(below / "export")).rstrip("/")
+    values["export"] = (values.get("export") or file_url(values["remote_export"])).rstrip("/")
     if not values.get("url"):
         base = table.get("port_base")
         values["url"] = f"http://127.0.0.1:{(base if isinstance(base, int) else 18800) + PORT}"
