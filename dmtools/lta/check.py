@@ -16,7 +16,7 @@ from dmtools.ledger import tables
 from dmtools.ledger.types import AnyRow
 from dmtools.lta import outbound
 from dmtools.lta import states as s
-from dmtools.lta.home import id_of
+from dmtools.lta.home import known_id
 from dmtools.spool import folders as at
 from dmtools.spool.folders import Folders
 from dmtools.storage.answers import StorageError
@@ -157,7 +157,7 @@ def _directories(connection: Connection) -> Iterator[Finding]:
 
 def _lists(this: Pass, folders: Folders) -> Iterator[Finding]:
     """The engine's open lists stand in their folders, and no other list does."""
-    home = id_of(this)
+    home = known_id(this)
     there = {folder: set(folders.names(folder)) for folder in (at.TODO, at.DOING) if (folders.root / folder).is_dir()}
     held = checking.held(this)
     with this.ledger.read() as connection:
@@ -187,7 +187,7 @@ def _outbound(this: Pass) -> Iterator[Finding]:
         return
     with this.ledger.read() as connection:
         rows = list(connection.execute(select(B.id, B.ideal, B.state, B.size, B.home).where(B.live_key.is_not(None))))
-    mine, home = {row.ideal: row for row in rows}, id_of(this)
+    mine, home = {row.ideal: row for row in rows}, known_id(this)
     new = len(zips.keys() - mine.keys())
     if new:
         yield note("not-scanned-yet", "outbound", f"{new} zips have no bundle", "the next pass of lta-bundle-scanner adds them")
@@ -212,7 +212,7 @@ def _zip(row: AnyRow, size: int | None) -> Iterator[Finding]:
 
 def _disks(this: Pass) -> Iterator[Finding]:
     """Disks that were dumped by this HOME, and whose manifest is gone."""
-    home, place = id_of(this), this.home / "lta/disks"
+    home, place = known_id(this), this.home / "lta/disks"
     with this.ledger.read() as connection:
         rows = connection.execute(select(D.uuid, D.state, D.files_done).where(D.home == home, D.files_done > 0)).all()
     for row in rows:

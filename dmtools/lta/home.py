@@ -26,6 +26,14 @@ class Home:
         return found
 
 
+def known_id(this: Pass) -> str:
+    """The id of the pass's HOME; empty when it has none yet. Nothing is written."""
+    try:
+        return (this.home / "run" / "home-id").read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
 def id_of(this: Pass) -> str:
     """The id of the pass's HOME; it is made when it is new, but not by a dry run: then it is empty."""
     path = this.home / "run" / "home-id"

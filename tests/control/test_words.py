@@ -31,7 +31,7 @@ def test_no_word_shows_how_things_stand(home: Path) -> None:
     assert found["holds"] == []
     assert found["pipelines"]["migrate"]["state"] == "run"
     assert set(found["pipelines"]["migrate"]["components"]) >= {"producer", "consumer", "monitor"}
-    assert say(home).ok().out == "migrate: run\ndaq: run\n"
+    assert say(home).ok().out == "migrate: run\ndaq: run\nlta: run\n"
     assert rows(home) == 0
 
 
@@ -45,7 +45,7 @@ def test_who_when_why_and_until_are_kept_and_shown(home: Path) -> None:
     shown = say(home).ok().out
     assert "migrate/consumer: halt" in shown
     assert "disk ü\\nserver" in shown, "a line break in a reason must not break the line"
-    assert len(shown.splitlines()) == 4
+    assert len(shown.splitlines()) == 5
 
 
 def test_the_default_is_all_and_run_ends_it(home: Path) -> None:
@@ -125,4 +125,4 @@ def test_a_third_partys_module_that_fails_takes_nothing_down(home: Path, tmp_pat
     checked = run("dm-config", "check", home=home, env=env).gave(2).err
     for word in ("broken", "wrong.PIPELINE", "no module gone"):
         assert word in checked
-    assert run("dm-monitoring", "--json", home=home, env=env).ok().json["pipelines"].keys() == {"migrate", "daq"}
+    assert run("dm-monitoring", "--json", home=home, env=env).ok().json["pipelines"].keys() == {"migrate", "daq", "lta"}

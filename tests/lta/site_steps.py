@@ -136,9 +136,13 @@ class TwoSites:
         return found
 
     def jobs_over(self, seconds: float = 60) -> None:
-        """Until no local job runs."""
-        locks = self.remote / "run/batch/local"
-        wait_until(lambda: not any(map(_is_locked, locks.glob("lta-*/lock"))), seconds, "the tape jobs end")
+        """Until no local job runs, or waits for one that does to end."""
+        room = self.remote / "run/batch/local"
+        wait_until(lambda: not any(map(_is_open, room.glob("lta-*"))), seconds, "the tape jobs end")
+
+
+def _is_open(job: Path) -> bool:
+    return _is_locked(job / "lock") or (job.is_dir() and not (job / "started.json").exists())
 
 
 def _is_locked(path: Path) -> bool:

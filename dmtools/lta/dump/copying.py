@@ -43,7 +43,7 @@ def copy(source: bytes, size: int, mtime_ns: int, target: bytes, number: str, pu
     try:
         before = os.fstat(reader)
         _refuse_other(reader, source, size, mtime_ns)
-        made = _there(reader, source, target, size, pulse) or _stage(reader, source, before, target, number, pulse)
+        made = _there(reader, source, target, size, pulse) or _new(reader, source, before, target, number, pulse)
         try:
             _refuse_other(reader, source, size, mtime_ns)
         except StorageError:
@@ -79,6 +79,15 @@ def _there(reader: int, source: bytes, target: bytes, size: int, pulse: Pulse) -
     finally:
         os.close(handle)
     raise StorageError("occupied", f"{shown(encode(target))} is there already with other content; it was left")
+
+
+def _new(reader: int, source: bytes, before: os.stat_result, target: bytes, number: str, pulse: Pulse) -> Copy:
+    try:
+        return _stage(reader, source, before, target, number, pulse)
+    except StorageError as problem:  # another disk has the same file, and was just quicker: it may be equal
+        if problem.cls == "occupied" and (there := _there(reader, source, target, before.st_size, pulse)) is not None:
+            return there
+        raise
 
 
 def _stage(reader: int, source: bytes, before: os.stat_result, target: bytes, number: str, pulse: Pulse) -> Copy:
