@@ -56,7 +56,8 @@ def apache(home: Path, short_tmp: Path) -> Iterator[str]:
     other = ["unshare", "--user", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}"] if os.geteuid() == 0 else []
     with (place / "said").open("wb") as said:
         starting = [*other, "/usr/sbin/apache2", "-D", "FOREGROUND", "-f", str(place / "apache.conf")]
-        process = subprocess.Popen(starting, stdout=said, stderr=said)
+        # Python of Apache looks for its library by PATH: a system's own start has none of ours in it.
+        process = subprocess.Popen(starting, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, stdout=said, stderr=said)
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until(lambda: _answers(url) or process.poll() is not None, 60, "Apache answers")
