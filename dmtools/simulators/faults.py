@@ -6,9 +6,11 @@ import hashlib
 import sys
 import threading
 import tomllib
+from collections import Counter
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Self
 
 import msgspec
 from msgspec import Struct
@@ -45,6 +47,21 @@ class FaultsFile:
         self._lock = threading.Lock()
         self._seen: tuple[int, ...] | None = None
         self._faults: list[tuple[str, Fault]] = []
+
+    @classmethod
+    def counted_here(cls, file: Path) -> Self:
+        """Uses are counted by this process alone: another start begins anew."""
+        used: Counter[str] = Counter()
+
+        def spend(key: str, times: int) -> bool:
+            used[key] += 1
+            return used[key] <= times
+
+        def keep(keys: list[str]) -> None:
+            for key in set(used) - set(keys):
+                del used[key]
+
+        return cls(file, spend, keep)
 
     def find(self, subjects: list[str], ops: frozenset[str]) -> Fault | None:
         """The first fault that hits one of the subjects and has uses left; one use is counted."""

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import secrets
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dmtools import durable
+from dmtools.command import Unavailable
 
 _TOKEN_BYTES = 32
 
 
-class AlreadyRunning(Exception):
-    """Another live process serves under this name."""
-
-
 class Seat:
-    """A simulator's name, held for the life of the process: NAME.lock is locked, NAME.json says where it listens."""
+    """A simulator's name, held for the life of the process: NAME.lock is locked, NAME.json says where it listens.
 
-    def __init__(self, home: Path, name: str) -> None:
+    Raises Unavailable when another live process serves under the name; `instead` is the advice then.
+    """
+
+    def __init__(self, home: Path, name: str, instead: str = "stop that one first") -> None:
         self.name = name
         self.directory = home / "run" / "sim"
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -33,7 +36,8 @@ class Seat:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyRunning(f"{name} runs already{self._whose()}; nothing was started") from None
+            why = f"{name} runs already{self._whose()}; nothing was started"
+            raise Unavailable("already running", name, why, instead) from None
         self.token = self._old_token() or secrets.token_urlsafe(_TOKEN_BYTES)
 
     def announce(self, url: str) -> None:
@@ -62,6 +66,18 @@ class Seat:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return token if isinstance(token, str) and len(token) >= _TOKEN_BYTES else None
+
+
+@contextmanager
+def port_of(name: str, port: int) -> Iterator[None]:
+    """Around what takes a port. Raises Unavailable when another program has it."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno == errno.EADDRINUSE or "Address already in use" in str(problem):
+            why = f"port {port} of 127.0.0.1 is taken by another program"
+            raise Unavailable("no port", name, why, "choose another with --port N; --port 0 takes any free one") from None
+        raise
 
 
 class Signals:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,35 +12,26 @@ import bottle
 import msgspec
 
 from dmtools import durable
-from dmtools.command import Unavailable
 from dmtools.simulators.archive import hsi
 from dmtools.simulators.archive.vault import SUMS, Trouble, Vault
 from dmtools.simulators.faults import FaultsFile
 from dmtools.simulators.fts import wire
 from dmtools.simulators.fts.model import Refused
 from dmtools.simulators.http import Http
-from dmtools.simulators.process import AlreadyRunning, Seat, Signals
+from dmtools.simulators.process import Seat, Signals, port_of
 
 
 def serve(home: Path, root: Path, make: Callable[[Path, FaultsFile], Vault], port: int) -> None:
     """Serves until SIGTERM (exit 143) or SIGINT (130). Raises Unavailable when the name or the port is taken."""
     signals = Signals()
-    try:
-        seat = Seat(home, "archive")
-    except AlreadyRunning as problem:
-        raise Unavailable("already running", "archive", str(problem), "stop that one first") from None
+    seat = Seat(home, "archive")
     remote = root / "lta" / "remote"
     for name in ("bin", "buffer", "export", f"hpss/{SUMS}"):
         (remote / name).mkdir(parents=True, exist_ok=True, mode=0o750)
-    vault = make(remote / "hpss", _faults(seat))
+    vault = make(remote / "hpss", FaultsFile.counted_here(seat.faults))
     http = Http("archive", port, wire.application(_routes(vault), seat.token), vault.faults)
-    try:
+    with port_of("archive", port):
         http.prepare()
-    except OSError as problem:
-        if problem.errno == errno.EADDRINUSE or "Address already in use" in str(problem):
-            why = f"port {port} of 127.0.0.1 is taken by another program"
-            raise Unavailable("no port", "archive", why, "choose another with --port N; --port 0 takes any free one") from None
-        raise
     _give_programs(remote / "bin", seat.address)
     seat.announce(http.start())
     code = signals.wait()
@@ -57,20 +46,6 @@ def _give_programs(place: Path, address: Path) -> None:
     text = text.replace(f'ADDRESS = "{hsi.ADDRESS}"', f"ADDRESS = {str(address.resolve())!r}")
     for name in ("hsi", "hpss_avail"):
         durable.write_file(place / name, f"#!{os.path.realpath(sys.executable)} -IS\n{text}".encode(), 0o750)
-
-
-def _faults(seat: Seat) -> FaultsFile:
-    used: Counter[str] = Counter()
-
-    def spend(key: str, times: int) -> bool:
-        used[key] += 1
-        return used[key] <= times
-
-    def keep(keys: list[str]) -> None:
-        for key in set(used) - set(keys):
-            del used[key]
-
-    return FaultsFile(seat.faults, spend, keep)
 
 
 def _routes(vault: Vault) -> list[wire.Route]:

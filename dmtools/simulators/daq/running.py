@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import sys
 import threading
-from collections import Counter
 from pathlib import Path
 
-from dmtools.command import Unavailable
 from dmtools.simulators.daq.writer import FULL, Daq, Pace
 from dmtools.simulators.faults import FaultsFile
 from dmtools.simulators.fts import wire
 from dmtools.simulators.fts.model import Refused
 from dmtools.simulators.http import Http
-from dmtools.simulators.process import AlreadyRunning, Seat, Signals
+from dmtools.simulators.process import Seat, Signals, port_of
 
 END_SECONDS = 5.0
 
@@ -24,20 +21,12 @@ END_SECONDS = 5.0
 def serve(home: Path, disks: list[Path], pace: Pace, port: int, seed: int | None) -> None:
     """Serves until SIGTERM (exit 143) or SIGINT (130). Raises Unavailable when the name or the port is taken."""
     signals = Signals()
-    try:
-        seat = Seat(home, "daq")
-    except AlreadyRunning as problem:
-        raise Unavailable("already running", "daq", str(problem), "stop that one first") from None
+    seat = Seat(home, "daq")
     dice = random.Random(seed)  # noqa: S311 - detector data, no secret
-    daq = Daq(disks, seat.directory / "daq.written", _faults(seat), pace, dice)
+    daq = Daq(disks, seat.directory / "daq.written", FaultsFile.counted_here(seat.faults), pace, dice)
     http = Http("daq", port, wire.application(_routes(daq), seat.token), daq.faults)
-    try:
+    with port_of("daq", port):
         http.prepare()
-    except OSError as problem:
-        if problem.errno == errno.EADDRINUSE or "Address already in use" in str(problem):
-            why = f"port {port} of 127.0.0.1 is taken by another program"
-            raise Unavailable("no port", "daq", why, "choose another with --port N; --port 0 takes any free one") from None
-        raise
     writer = threading.Thread(target=_write, args=(daq, signals), daemon=True, name="daq")
     seat.announce(http.start())
     writer.start()
@@ -55,20 +44,6 @@ def _write(daq: Daq, signals: Signals) -> None:
     except OSError as problem:
         print(f"dm-sim: the DAQ can't write: {problem}", file=sys.stderr, flush=True)
         signals.stop(1)
-
-
-def _faults(seat: Seat) -> FaultsFile:
-    used: Counter[str] = Counter()
-
-    def spend(key: str, times: int) -> bool:
-        used[key] += 1
-        return used[key] <= times
-
-    def keep(keys: list[str]) -> None:
-        for key in set(used) - set(keys):
-            del used[key]
-
-    return FaultsFile(seat.faults, spend, keep)
 
 
 def _routes(daq: Daq) -> list[wire.Route]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from pathlib import Path
 
 import msgspec
 
-from dmtools.command import Unavailable
 from dmtools.settings import Settings
 from dmtools.simulators.fts.server import Choices, FtsServer
-from dmtools.simulators.process import AlreadyRunning, Seat, Signals
+from dmtools.simulators.process import Seat, Signals, port_of
 
 NAMES = ("fts1", "fts2")
 
@@ -35,14 +33,7 @@ def serve(settings: Settings, names: tuple[str, ...], port: int | None, choices:
 
 
 def _start(home: Path, name: str, choices: Choices) -> FtsServer:
-    try:
-        server = FtsServer(Seat(home, name), choices)
+    server = FtsServer(Seat(home, name, "stop that one first, or use --name for another"), choices)
+    with port_of(name, choices.port):
         server.start()
-    except AlreadyRunning as problem:
-        raise Unavailable("already running", name, str(problem), "stop that one first, or use --name for another") from None
-    except OSError as problem:
-        if problem.errno == errno.EADDRINUSE or "Address already in use" in str(problem):
-            why = f"port {choices.port} of 127.0.0.1 is taken by another program"
-            raise Unavailable("no port", name, why, "choose another with --port N; --port 0 takes any free one") from None
-        raise
     return server
