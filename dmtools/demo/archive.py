@@ -9,19 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from dmtools.demo import archive_site, books, control, crontab, passes
+from dmtools.demo import archive_site, books, control, crontab, rounds
 from dmtools.demo.display import Display
 from dmtools.demo.passes import Ran, Strike
 from dmtools.demo.proof import Check
+from dmtools.demo.rounds import Act
 from dmtools.demo.servers import Fts
 
-SECONDS = 300
 DAY = "data/exp/2016/1206"
 NAMES = ("run 0001.raw", "run_0002.raw", "prüf.raw", "100%.raw")
 UUIDS = tuple(f"5b1e3f7a-0001-4c2d-8e9f-00000000000{number}" for number in (1, 2, 3))
@@ -86,50 +85,21 @@ def _rounds(
         "lta-nersc-client": site.home,
     }
     strikes = [Strike(command, 1, _grows(place)) for command, place in places.items()]
-    ran: list[Ran] = []
+    wanted = "all bundles come to the remote tape"
+    act = Act("lta", WAY, "NERSCClean", strikes, len(strikes) - 1, (0, 1, 75, 137), wanted)
+
+    def env_of(line: crontab.Line) -> Mapping[str, str]:
+        return site.env if line.label == "lta-nersc-client" else env
+
     display.bar("bundles on the remote tape", 4)
-    number, deadline = 0, time.monotonic() + SECONDS
-    while not _is_over(home):
-        number += 1
-        for line in lines:
-            waiting = [s for s in strikes if not s.done and s.command == line.label and s.round <= number]
-            where = site.env if line.label == "lta-nersc-client" else env
-            ran.append(passes.run(line, where, waiting[0] if waiting else None))
-            counts = tally(home)
-            display.at(counts.get("NERSCClean", 0), line.label)
-            end = "killed with -9 in the middle" if ran[-1].killed else f"exit {ran[-1].code}"
-            told = "  ".join(f"{state} {counts[state]}" for state in WAY if counts.get(state))
-            said = f"round {number:2}  {line.label:18}  {ran[-1].seconds:4.1f} s  {end:8}  {told}"
-            display.say(said, "yellow" if ran[-1].killed else "")
-        if time.monotonic() > deadline:
-            display.end_bar()
-            return ran, [Check("all bundles come to the remote tape", [f"they did not within {SECONDS} s: {tally(home)}"])]
-    display.end_bar()
-    return ran, [*_ended(ran), _killed(strikes)]
-
-
-def _ended(ran: Sequence[Ran]) -> list[Check]:
-    broken = [one for one in ran if one.code not in (0, 1, 75, 137) or "Traceback" in one.said or "internal error" in one.said]
-    return [Check("each pass ends as it should", [f"{one.line.label}: exit {one.code}: {one.said.strip()}" for one in broken])]
-
-
-def _killed(strikes: Sequence[Strike]) -> Check:
-    kills = sum(strike.done for strike in strikes)
-    missed = [strike.command for strike in strikes if not strike.done]
-    against = [] if kills >= len(strikes) - 1 else [f"{len(strikes)} were meant to; not hit: {', '.join(missed)}"]
-    return Check(f"{kills} passes of lta were killed with -9 in the middle", against)
-
-
-def tally(home: Path) -> dict[str, int]:
-    """What dm-monitoring counts by state."""
-    return {state: n for state, n in books.ask(home, "SELECT state, sum(n) FROM tally WHERE pipeline='lta' GROUP BY state") if n}
+    return rounds.play(act, home, lines, env_of, lambda: _is_over(home), display)
 
 
 def _is_over(home: Path) -> bool:
     """All bundles are proved on tape, the day is bundled, two disks are dumped and one is set aside."""
     disks = Counter(row[0] for row in books.ask(home, "SELECT state FROM lta_disk"))
     directories = [row[0] for row in books.ask(home, "SELECT state FROM lta_directory")]
-    return set(tally(home)) == {"NERSCClean"} and directories == ["LTArequest"] and disks == {"Done": 2, "Error": 1}
+    return set(books.tally(home, "lta")) == {"NERSCClean"} and directories == ["LTArequest"] and disks == {"Done": 2, "Error": 1}
 
 
 def _grows(place: Path) -> Callable[[], bool]:
@@ -182,7 +152,11 @@ def proof(home: Path, wrote: Mapping[str, bytes], on_tape: Sequence[Path]) -> li
     left = [name for name in wrote if (home / "demo/lta/warehouse" / name[1:]).exists()]
     slots = [path for path in (home / "demo/lta/slots").rglob("*") if path.is_file()]
     disks = [] if len(slots) == len(wrote) + 1 else [f"the disks hold {len(slots)} files, not {len(wrote) + 1}"]
-    told = [] if tally(home) == {"LocalFilesDeleted": bundles} else [f"{tally(home)}, and {bundles} zips are on tape"]
+    told = (
+        []
+        if books.tally(home, "lta") == {"LocalFilesDeleted": bundles}
+        else [f"{books.tally(home, 'lta')}, and {bundles} zips are on tape"]
+    )
     return [
         Check(f"each of the {len(wrote)} files of the good disks is in one zip on the remote tape, byte for byte", wrong),
         Check("the bad disk was set aside alone, and what it holds went nowhere", _spoilt(home, on_tape)),

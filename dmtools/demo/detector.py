@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import time
 import zipfile
 import zlib
 from collections import Counter
@@ -18,14 +17,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from dmtools.demo import books, crontab, passes
+from dmtools.demo import books, crontab, rounds
 from dmtools.demo.display import Display
 from dmtools.demo.passes import Ran, Strike
 from dmtools.demo.proof import Check
+from dmtools.demo.rounds import Act
 from dmtools.demo.servers import Fts, Sim
 
 FILES, DISKS = 6, 5  # files until a disk is full; disks that are filled: one of the four twice
-SECONDS = 300
 COMMANDS = ("daq-transfer", "daq-archive")  # daq-audit has its night
 WAY = ("Found", "Copied", "AtSite", "Zipping", "Zipped", "ToTape", "OnTape", "Freed", "Bad", "Skipped")
 _DATE = re.compile(r"_(\d{4})(\d{2})T\d{6}\.")
@@ -54,35 +53,14 @@ def play(
 def _rounds(home: Path, env: Mapping[str, str], display: Display, daq: Sim, table: Path) -> tuple[list[Ran], list[Check]]:
     lines = [line for line in crontab.read(table).lines if line.label in COMMANDS]
     strikes = [Strike("daq-transfer", 1, _grows(home / "demo/site")), Strike("daq-archive", 1, _grows(home / "daq/jobs"))]
-    ran: list[Ran] = []
+    act = Act("daq", WAY, "Freed", strikes, len(strikes), (0, 1, 137), "all DAQ disks come to their end")
     wanted = FILES * DISKS
+
+    def is_over() -> bool:
+        return books.tally(home, "daq").get("Freed", 0) >= wanted and _flags(home) == {"ReadyForData"}
+
     display.bar("files on tape and off their disks", wanted)
-    number, deadline = 0, time.monotonic() + SECONDS
-    while tally(home).get("Freed", 0) < wanted or _flags(home) != {"ReadyForData"}:
-        number += 1
-        for line in lines:
-            waiting = [s for s in strikes if not s.done and s.command == line.label and s.round <= number]
-            ran.append(passes.run(line, env, waiting[0] if waiting else None))
-            counts = tally(home)
-            display.at(counts.get("Freed", 0), line.label)
-            end = "killed with -9 in the middle" if ran[-1].killed else f"exit {ran[-1].code}"
-            told = "  ".join(f"{state} {counts[state]}" for state in WAY if counts.get(state))
-            said = f"round {number:2}  {line.label:16}  {ran[-1].seconds:4.1f} s  {end:8}  {told}"
-            display.say(said, "yellow" if ran[-1].killed else "")
-        if time.monotonic() > deadline:
-            display.end_bar()
-            return ran, [Check("all DAQ disks come to their end", [f"they did not within {SECONDS} s"])]
-    display.end_bar()
-    broken = [one for one in ran if one.code not in (0, 1, 137) or "Traceback" in one.said or "internal error" in one.said]
-    checks = [Check("each pass ends as it should", [f"{one.line.label}: exit {one.code}: {one.said.strip()}" for one in broken])]
-    kills = sum(strike.done for strike in strikes)
-    against = [] if kills == len(strikes) else [f"{len(strikes)} were meant to"]
-    return ran, [*checks, Check(f"{kills} passes of daq were killed with -9 in the middle", against)]
-
-
-def tally(home: Path) -> dict[str, int]:
-    """What dm-monitoring counts by state."""
-    return {state: n for state, n in books.ask(home, "SELECT state, sum(n) FROM tally WHERE pipeline='daq' GROUP BY state") if n}
+    return rounds.play(act, home, lines, lambda _line: env, is_over, display)
 
 
 def _flags(home: Path) -> set[str]:
@@ -125,6 +103,7 @@ def _proof(home: Path, written: Sequence[Mapping[str, Any]], copies: Sequence[Ma
     sent = Counter(unquote(one["destination"]) for one in copies if one["outcome"] == "FINISHED")
     twice = [f"{name} was copied {n} times" for name, n in sent.items() if n > 1 and str(tape) in name]
     size = sum(fact[0] for fact in wanted.values())
+    tally = books.tally(home, "daq")
     return [
         Check(f"the site has the {len(wanted)} files, {size} bytes, that the DAQ says it wrote", _other(wanted, at_site)),
         Check(
@@ -133,7 +112,7 @@ def _proof(home: Path, written: Sequence[Mapping[str, Any]], copies: Sequence[Ma
         ),
         Check("no zip went to tape twice, and none is left at the site", twice + left),
         Check("every disk is empty and has ReadyForData", [] if _flags(home) == {"ReadyForData"} else [f"{_flags(home)}"]),
-        Check("the tables say the same", [] if tally(home) == {"Freed": len(wanted)} else [f"{tally(home)}"]),
+        Check("the tables say the same", [] if tally == {"Freed": len(wanted)} else [f"{tally}"]),
     ]
 
 

@@ -95,7 +95,7 @@ def database(home: Path, source: Tree) -> list[Check]:
     differ = sorted((wanted - found).keys() | (found - wanted).keys())
     against = [f"{shown(one[1])} {one[0]} {one[2]}: {found[one]} rows, not {wanted[one]}" for one in differ]
     states = Counter(state for state, _, _ in wanted.elements())
-    tally = {state: n for state, n in books.tally(home).items() if n}
+    tally = books.tally(home)
     history = books.histories(home)
     jobs = books.open_jobs(home)
     return [
