@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,28 +57,35 @@ class Staged:
             os.close(self.handle)
 
 
-def stage(reader: int, source: bytes, before: os.stat_result, target: bytes, number: str, pulse: Pulse) -> Staged:
-    """Copies an open source to a hidden file beside `target` and reads it back. Raises StorageError; then nothing is left.
-
-    `before` is what the source was when its reading began; `number` goes into the hidden name.
-    """
+@contextlib.contextmanager
+def staging(target: bytes, number: str) -> Iterator[Staged]:
+    """A hidden file beside `target`, to be filled; when that fails it is taken away. Raises StorageError."""
     prepare(target, False)
     temporary = hidden(target, number)
     with acting(target, "written"):
         handle = open_temporary(temporary)
     made = Staged(temporary, target, handle, Copied(0, ""))
     try:
-        made.copied = _fill(reader, handle, source, target, before.st_size, pulse)
-        with acting(target, "written"):
-            os.fchmod(handle, before.st_mode & 0o777)
-            if made.copied.size >= LARGE:
-                os.fsync(handle)
-                made.synced = True
-        _read_back(made, pulse)
-        pulse.beat()
+        yield made
     except BaseException:
         made.discard()
         raise
+
+
+def stage(reader: int, source: bytes, before: os.stat_result, target: bytes, number: str, pulse: Pulse) -> Staged:
+    """Copies an open source to a hidden file beside `target` and reads it back. Raises StorageError; then nothing is left.
+
+    `before` is what the source was when its reading began; `number` goes into the hidden name.
+    """
+    with staging(target, number) as made:
+        made.copied = _fill(reader, made.handle, source, target, before.st_size, pulse)
+        with acting(target, "written"):
+            os.fchmod(made.handle, before.st_mode & 0o777)
+            if made.copied.size >= LARGE:
+                os.fsync(made.handle)
+                made.synced = True
+        _read_back(made, pulse)
+        pulse.beat()
     return made
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, Update, bindparam, func, select, tuple_, update
 
 from dmtools.ledger.types import AnyRow
-from dmtools.lta.api import Conflict, Unknown
+from dmtools.lta.api import Conflict, Unknown, Wrong
 from dmtools.lta.api.bundles import Held
 from dmtools.lta.books import rows
 from dmtools.lta.books.desk import Desk
@@ -117,6 +119,25 @@ def check(what: str, row: AnyRow | None, number: int, fence: int, before: str) -
     return row
 
 
-def wait(failures: int, retry_seconds: int, asked: int) -> int:
-    """Seconds until a thing may be claimed again after so many failures: longer each time, a day at most."""
-    return asked or min(86400, retry_seconds * 2 ** min(failures - 1, 20))
+@dataclass(frozen=True)
+class Failure:
+    """A failed attempt: how many there were with it, why, when the next may begin, and whether that was the last one."""
+
+    failures: int
+    why: str
+    ready: datetime
+    last: bool
+
+
+def failure(desk: Desk, row: AnyRow, why: str | None, wait: int = 0) -> Failure:
+    """One failed attempt more. The next waits `wait` seconds, or longer each time, a day at most."""
+    lta, failures = desk.settings.lta, row.failures + 1
+    seconds = wait or min(86400, lta.retry_seconds * 2 ** min(failures - 1, 20))
+    said = f"{why or 'it failed'}; attempt {failures} of {lta.max_attempts}"
+    return Failure(failures, said, desk.after(seconds), failures >= lta.max_attempts)
+
+
+def refuse_twice(what: str, ids: Sequence[int]) -> None:
+    """Raises Wrong when one thing is named twice in an order."""
+    if len(set(ids)) < len(ids):
+        raise Wrong(f"{what} is named twice; nothing was changed")

@@ -137,8 +137,7 @@ def advance(desk: Desk, ask: AdvanceDirectories) -> Directories:
     desk.at_source()
     for move in ask.moves:
         known(DIRECTORY_STATES, move.before, move.to)
-    if len({move.id for move in ask.moves}) < len(ask.moves):
-        raise Wrong("a directory is named twice; nothing was changed")
+    claims.refuse_twice("a directory", [move.id for move in ask.moves])
     found = rows.locked(desk.connection, TABLE, Directory, [move.id for move in ask.moves])
     moves = [
         _checked(desk, claims.check("directory", found.get(move.id), move.id, move.fence, move.before), move)
@@ -155,14 +154,13 @@ def _checked(desk: Desk, row: AnyRow, move: DirectoryMove) -> Move:
     persons = move.to in (DEPRECATED, NEVER_DELETE) or move.before in (PROBLEM, DEPRECATED, NEVER_DELETE)
     if persons and desk.who.is_bound:
         raise Conflict(f"{move.before} -> {move.to} is a person's: ask with set; nothing was changed")
-    lta = desk.settings.lta
     after, why = move.to, move.why
     values: dict[str, Any] = {"holder": None, "ready": desk.after(move.wait) if move.wait else desk.now}
     if move.failed:
-        failures = row.failures + 1
-        why = f"{move.why or 'it failed'}; attempt {failures} of {lta.max_attempts}"
-        values |= {"failures": failures, "reason": why, "ready": desk.after(claims.wait(failures, lta.retry_seconds, move.wait))}
-        if failures >= lta.max_attempts and DIRECTORY_STATES.legal(move.before, PROBLEM):
+        failed = claims.failure(desk, row, move.why, move.wait)
+        why = failed.why
+        values |= {"failures": failed.failures, "reason": why, "ready": failed.ready}
+        if failed.last and DIRECTORY_STATES.legal(move.before, PROBLEM):
             after = PROBLEM
     elif after == PROBLEM:
         values["reason"] = move.why

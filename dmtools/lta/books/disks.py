@@ -84,8 +84,7 @@ def advance(desk: Desk, ask: AdvanceDisks) -> Disks:
     desk.at_source()
     for move in ask.moves:
         known(DISK_STATES, move.before, move.to)
-    if len({move.id for move in ask.moves}) < len(ask.moves):
-        raise Wrong("a disk is named twice; nothing was changed")
+    claims.refuse_twice("a disk", [move.id for move in ask.moves])
     found = rows.locked(desk.connection, TABLE, Disk, [move.id for move in ask.moves])
     moves, made = [], []
     for move in ask.moves:
@@ -106,18 +105,17 @@ def _checked(desk: Desk, row: AnyRow, move: DiskMove) -> tuple[str, str | None, 
     same = move.before == move.to
     if not same and not DISK_STATES.legal(move.before, move.to):
         raise Conflict(f"{move.before} -> {move.to} is no legal change of a disk's state; nothing was changed")
-    lta = desk.settings.lta
     after, why = move.to, move.why
     values: dict[str, Any] = {name: value for name in _COUNTS if (value := getattr(move, name)) is not None}
     if not same or not move.keep:
         values |= {} if move.keep else {"holder": None, "ready": desk.now}
     if move.failed:
-        failures = row.failures + 1
-        why = f"{move.why or 'it failed'}; attempt {failures} of {lta.max_attempts}"
-        values |= {"failures": failures, "reason": why}
+        failed = claims.failure(desk, row, move.why)
+        why = failed.why
+        values |= {"failures": failed.failures, "reason": why}
         if not move.keep:
-            values["ready"] = desk.after(claims.wait(failures, lta.retry_seconds, 0))
-        if failures >= lta.max_attempts and DISK_STATES.legal(move.before, ERROR):
+            values["ready"] = failed.ready
+        if failed.last and DISK_STATES.legal(move.before, ERROR):
             after = ERROR
             values |= {"holder": None, "ready": desk.now}
     elif after == ERROR:

@@ -151,8 +151,7 @@ def advance(desk: Desk, ask: AdvanceErrands) -> Errands:
     for move in ask.moves:
         known(ERRAND_STATES, move.before, move.to)
     ids = [move.id for move in ask.moves]
-    if len(set(ids)) < len(ids):
-        raise Wrong("an errand is named twice; nothing was changed")
+    claims.refuse_twice("an errand", ids)
     query = select(*_OWN).where(TABLE.c.id.in_(sorted(ids))).order_by(TABLE.c.id)
     found = {row.id: row for row in desk.connection.execute(query.with_for_update())}
     bundles = rows.locked(desk.connection, BUNDLE, Bundle, [row.bundle_id for row in found.values()])
@@ -174,14 +173,13 @@ def _checked(desk: Desk, row: AnyRow, bundle: AnyRow, move: ErrandMove) -> Move:
             raise Wrong(f"{move.before} -> {move.to} needs evidence: the sha512 that was read; nothing was changed")
         if move.sha512 != bundle.sha512:
             raise Conflict(f"errand {row.id} is not proved: sha512 {move.sha512} is not the bundle's; it stays {row.state}")
-    lta = desk.settings.lta
     after, why = move.to, move.why
     values: dict[str, Any] = {"holder": None, "ready": desk.after(move.wait) if move.wait else desk.now}
     if move.failed:
-        failures = row.failures + 1
-        why = f"{move.why or 'it failed'}; attempt {failures} of {lta.max_attempts}"
-        values |= {"failures": failures, "reason": why, "ready": desk.after(claims.wait(failures, lta.retry_seconds, move.wait))}
-        after = _PROBLEM[row.kind] if failures >= lta.max_attempts else move.to
+        failed = claims.failure(desk, row, move.why, move.wait)
+        why = failed.why
+        values |= {"failures": failed.failures, "reason": why, "ready": failed.ready}
+        after = _PROBLEM[row.kind] if failed.last else move.to
     elif after in _PROBLEM.values():
         values["reason"] = move.why
     elif after in (EXPORT_READY, FIXITY_DONE):

@@ -42,8 +42,7 @@ def advance(desk: Desk, ask: Advance) -> Bundles:
     """All changes or none."""
     for move in ask.moves:
         known(STATES, move.before, move.to)
-    if len({move.id for move in ask.moves}) < len(ask.moves):
-        raise Wrong("a bundle is named twice; nothing was changed")
+    claims.refuse_twice("a bundle", [move.id for move in ask.moves])
     found = rows.locked(desk.connection, TABLE, Bundle, [move.id for move in ask.moves])
     changes = []
     for move in ask.moves:
@@ -88,14 +87,13 @@ def _checked(desk: Desk, row: AnyRow, move: BundleMove) -> tuple[str, str | None
 
 def _outcome(desk: Desk, row: AnyRow, move: BundleMove) -> tuple[str, str | None, dict[str, Any]]:
     """Where it leads: a failed attempt too many leads to quarantine."""
-    lta = desk.settings.lta
     if move.failed:
-        failures = row.failures + 1
-        why = f"{move.why or 'it failed'}; attempt {failures} of {lta.max_attempts}"
-        if failures >= lta.max_attempts:
-            return QUARANTINED, why, {**set_aside(desk, row, why, move.error_class), "failures": failures}
-        ready = desk.after(claims.wait(failures, lta.retry_seconds, move.wait))
-        return move.to, why, {"failures": failures, "error_class": move.error_class, "reason": why, "ready": ready}
+        failed = claims.failure(desk, row, move.why, move.wait)
+        counted = {"failures": failed.failures}
+        if failed.last:
+            return QUARANTINED, failed.why, {**set_aside(desk, row, failed.why, move.error_class), **counted}
+        told = {"error_class": move.error_class, "reason": failed.why, "ready": failed.ready}
+        return move.to, failed.why, {**counted, **told}
     if (move.before, move.to) in _SUCCESSES or move.to in _ENDS:
         values: dict[str, Any] = {"failures": 0, "error_class": None, "reason": None}
         if move.to == NERSC_DONE:

@@ -15,8 +15,8 @@ from dmtools.names import encode, shown
 from dmtools.storage import checksum as sums
 from dmtools.storage.answers import Copied, StorageError
 from dmtools.storage.deadline import Pulse
-from dmtools.storage.grouped import LARGE, Staged
-from dmtools.storage.publish import acting, hidden, open_temporary, prepare
+from dmtools.storage.grouped import LARGE, Staged, staging
+from dmtools.storage.publish import acting
 
 SMALL = 4 << 20  # read, summed and written at once
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -91,27 +91,19 @@ def _new(reader: int, source: bytes, before: os.stat_result, target: bytes, numb
 
 
 def _stage(reader: int, source: bytes, before: os.stat_result, target: bytes, number: str, pulse: Pulse) -> Copy:
-    prepare(target, False)
-    temporary = hidden(target, number)
-    with acting(target, "written"):
-        handle = open_temporary(temporary)
-    made = Staged(temporary, target, handle, Copied(0, ""))
-    try:
-        wanted, data = _fill(reader, handle, source, target, before.st_size, pulse)
+    with staging(target, number) as made:
+        wanted, data = _fill(reader, made.handle, source, target, before.st_size, pulse)
         with acting(target, "written"):
-            os.fchmod(handle, before.st_mode & 0o777)
-            os.utime(handle, ns=(before.st_mtime_ns, before.st_mtime_ns))
+            os.fchmod(made.handle, before.st_mode & 0o777)
+            os.utime(made.handle, ns=(before.st_mtime_ns, before.st_mtime_ns))
             if wanted.size >= LARGE:
-                os.fsync(handle)
+                os.fsync(made.handle)
                 made.synced = True
         with acting(target, "read back"):
-            same = _reads_back(handle, wanted, data, pulse)
+            same = _reads_back(made.handle, wanted, data, pulse)
         if not same:
             raise StorageError("checksum", f"{shown(encode(target))} reads back other bytes than were written; it was taken away")
-    except BaseException:
-        made.discard()
-        raise
-    made.copied = Copied(wanted.size, wanted.sha512)
+        made.copied = Copied(wanted.size, wanted.sha512)
     return Copy(wanted.size, wanted.sha512, made)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dmtools import names
 from dmtools.control.passes import Pass
+from dmtools.lta import pages
 from dmtools.lta.api import Books, answer
-from dmtools.lta.api.dump import Disk, Disks, Inventory, ListDisks, SeenSlot
+from dmtools.lta.api.dump import Disks, Inventory, ListDisks, SeenSlot
 from dmtools.lta.dump import slots
 from dmtools.lta.states import DONE, DUMPING, ERROR, INVENTORIED, NEW, REMOVED
 
 
 def take_inventory(this: Pass, books: Books, home: str) -> None:
     """Looks at the slots and books what is in them; tells what is new of them."""
-    before = {disk.uuid: disk.state for disk in all_disks(books)}
+    before = {disk.uuid: disk.state for disk in pages.disks(books, ListDisks())}
     seen = slots.look_at_all(this.settings)
     found = answer(books, Inventory(home=home, slots=tuple(seen)), Disks).disks
     for slot in seen:
@@ -42,15 +43,3 @@ def tell_bad(this: Pass, slot: SeenSlot) -> None:
     """A slot that can't be used."""
     left, step = "what is in it is not known; the other slots go on", "look at it, or name it in [lta] slots_reserved"
     this.problem("bad slot", names.shown(slot.path), why=slot.reason or "", left=left, next=step, failed=False)
-
-
-def all_disks(books: Books) -> list[Disk]:
-    """Every disk that was ever seen."""
-    found: list[Disk] = []
-    after = 0
-    while True:
-        page = answer(books, ListDisks(after=after, limit=1000), Disks)
-        found += page.disks
-        if page.next is None:
-            return found
-        after = page.next

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dmtools import names
 from dmtools.command import Refused
 from dmtools.control.passes import Pass
+from dmtools.lta import pages
 from dmtools.lta.api import Problem, answer
 from dmtools.lta.api.dump import Disk, Disks, ListDisks, SetDisk
 from dmtools.lta.dump import slots, wanted
-from dmtools.lta.dump.inventory import all_disks, take_inventory
+from dmtools.lta.dump.inventory import take_inventory
 from dmtools.lta.dump.record import DiskRecord, path_of
 from dmtools.lta.home import id_of
 from dmtools.lta.office import books_of
@@ -26,7 +27,7 @@ def inventory(this: Pass) -> None:
 def plan(this: Pass) -> None:
     """What is in the slots, and what a pass would do with it."""
     wanted.patterns(this.settings.lta.wanted)
-    known = {disk.uuid: disk for disk in all_disks(books_of(this))}
+    known = {disk.uuid: disk for disk in pages.disks(books_of(this), ListDisks())}
     for slot in slots.look_at_all(this.settings):
         disk = known.get(slot.uuid or "")
         state = disk.state if disk else "new"

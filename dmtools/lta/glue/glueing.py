@@ -10,7 +10,7 @@ from dmtools import names
 from dmtools.command import Unavailable
 from dmtools.control.passes import Pass
 from dmtools.ledger.engine import LedgerUnavailable
-from dmtools.lta import outbound, warehouse
+from dmtools.lta import outbound, pages, warehouse
 from dmtools.lta.api import Books, Done, Problem, answer
 from dmtools.lta.api.bundles import Bundles, Held, ListBundles
 from dmtools.lta.api.directories import (
@@ -247,19 +247,14 @@ def glue(this: Pass) -> None:
 
 def plan(this: Pass) -> None:
     """What a pass would do."""
-    books, after = books_of(this), 0
-    while True:
-        page = answer(books, ListDirectories(states=(UNCLAIMED, PROCESSING), after=after, limit=1000), Directories)
-        for one in page.directories:
-            if one.home != id_of(this):
-                continue
-            try:
-                content = warehouse.content(names.decode(one.path), this.settings.lta.disk_seconds)
-            except StorageError as problem:
-                this.plan(f"{names.shown(one.ideal)}: {problem.reason}")
-                continue
-            found = Plan.of(one.ideal, content, this.settings.lta.ideal_bytes)
-            this.plan(f"would bundle {names.shown(one.ideal)}: {found.bundles} bundles of {len(content.files)} files")
-        if page.next is None:
-            return
-        after = page.next
+    home = id_of(this)
+    for one in pages.directories(books_of(this), ListDirectories(states=(UNCLAIMED, PROCESSING))):
+        if one.home != home:
+            continue
+        try:
+            content = warehouse.content(names.decode(one.path), this.settings.lta.disk_seconds)
+        except StorageError as problem:
+            this.plan(f"{names.shown(one.ideal)}: {problem.reason}")
+            continue
+        found = Plan.of(one.ideal, content, this.settings.lta.ideal_bytes)
+        this.plan(f"would bundle {names.shown(one.ideal)}: {found.bundles} bundles of {len(content.files)} files")

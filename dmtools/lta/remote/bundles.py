@@ -6,7 +6,7 @@ import os
 
 from dmtools import names
 from dmtools.lta.remote import buffer
-from dmtools.lta.remote.client import Site, begin_all, keep, mine, place_of, tell_waiting
+from dmtools.lta.remote.client import Site, begin_all, mine, place_of, settle
 from dmtools.lta.remote.job import system_of
 from dmtools.lta.remote.jobfile import AWAY, DONE, PUT, Outcome, TapeJob
 from dmtools.lta.remote.server import Thing
@@ -29,17 +29,7 @@ def follow(site: Site) -> None:
     for one in running:
         if one["job"] not in ours:
             _to(site, one, "PushDone", why=f"its job {one['job']} is none of this HOME, and nobody has kept its claim")
-    site.open |= ours
-    stands = site.jobs.stands(list(ours))
-    keep(site, "bundles", [one for key, one in ours.items() if stands[key].is_open])
-    for key, one in ours.items():
-        if stands[key].is_open:
-            tell_waiting(site, names.shown(one["ideal"]), stands[key])
-            continue
-        if (outcome := stands[key].outcome) is not None:
-            _book(site, one, outcome)
-        site.jobs.forget([key])
-        del site.open[key]
+    settle(site, "bundles", ours, lambda one: names.shown(one["ideal"]), lambda one, outcome: _book(site, one, outcome))
 
 
 def _book(site: Site, one: Thing, found: Outcome) -> None:

@@ -13,6 +13,7 @@ from dmtools.batch import BatchAway
 from dmtools.command.run import Context, Refused, Unavailable
 from dmtools.lta.remote import health, settings, words
 from dmtools.lta.remote.health import Health
+from dmtools.lta.remote.jobfile import Outcome
 from dmtools.lta.remote.jobs import Jobs, Stand
 from dmtools.lta.remote.server import COMPONENT, Server, Thing
 from dmtools.lta.remote.settings import Remote
@@ -189,6 +190,23 @@ def keep(site: Site, what: str, things: list[Thing]) -> None:
     """Their jobs go on, so their claims do."""
     if things:
         site.server.extend(what, things, min(86400, max(KEEP_SECONDS, site.settings.lease_seconds)))
+
+
+def settle(
+    site: Site, what: str, ours: dict[str, Thing], shown: Callable[[Thing], str], book: Callable[[Thing, Outcome], None]
+) -> None:
+    """What became of the jobs of these: what ended is booked, what goes on keeps its claim. Raises BatchAway."""
+    site.open |= ours
+    stands = site.jobs.stands(list(ours))
+    keep(site, what, [one for key, one in ours.items() if stands[key].is_open])
+    for key, one in ours.items():
+        if stands[key].is_open:
+            tell_waiting(site, shown(one), stands[key])
+            continue
+        if (outcome := stands[key].outcome) is not None:
+            book(one, outcome)
+        site.jobs.forget([key])
+        del site.open[key]
 
 
 def tell_waiting(site: Site, name: str, stand: Stand) -> None:

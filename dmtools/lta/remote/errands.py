@@ -8,7 +8,7 @@ from typing import Any
 
 from dmtools import durable, names
 from dmtools.lta.remote.bundles import AWAY_SECONDS, PUT_OFF
-from dmtools.lta.remote.client import Site, begin_all, keep, mine, place_of, tell_waiting
+from dmtools.lta.remote.client import Site, begin_all, mine, place_of, settle
 from dmtools.lta.remote.job import system_of
 from dmtools.lta.remote.jobfile import AWAY, DONE, FIXITY, GET, Outcome, TapeJob
 from dmtools.lta.remote.server import Thing
@@ -29,17 +29,7 @@ def follow(site: Site) -> None:
             ours[one["job"]] = one
         else:
             _to(site, one, ASKED[one["state"]], why="its job is none of this HOME, and nobody has kept its claim")
-    site.open |= ours
-    stands = site.jobs.stands(list(ours))
-    keep(site, "errands", [one for key, one in ours.items() if stands[key].is_open])
-    for key, one in ours.items():
-        if stands[key].is_open:
-            tell_waiting(site, _shown(one), stands[key])
-            continue
-        if (outcome := stands[key].outcome) is not None:
-            _book(site, one, outcome)
-        site.jobs.forget([key])
-        del site.open[key]
+    settle(site, "errands", ours, _shown, lambda one, outcome: _book(site, one, outcome))
 
 
 def _book(site: Site, one: Thing, found: Outcome) -> None:

@@ -199,11 +199,8 @@ def _part(local: Path, key: str) -> Path:
 
 
 def _sha512(path: Path) -> str:
-    found = hashlib.sha512()
     with path.open("rb", buffering=0) as file:
-        while block := file.read(BLOCK):
-            found.update(block)
-    return found.hexdigest()
+        return hashlib.file_digest(file, "sha512").hexdigest()
 
 
 def system_of(settings: Remote) -> dict[str, Any]:

@@ -52,10 +52,7 @@ class DirectoryTape:
         """All bytes are read."""
         with _told(), open(path, "rb", buffering=0) as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            found = hashlib.sha512()
-            while block := file.read(BLOCK):
-                found.update(block)
-            return found.hexdigest()
+            return hashlib.file_digest(file, "sha512").hexdigest()
 
     def reread(self, path: str) -> bool:
         """`checksum` has read the bytes themselves."""
