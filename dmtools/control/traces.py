@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Table, func, or_, select
 from sqlalchemy.engine import Row
 
 from dmtools import clock, names
@@ -68,9 +68,9 @@ def by_source(q: Question, words: Words) -> Iterator[Trace]:
         yield of_file(q, words, row)
 
 
-def search(q: Question, words: Words, limit: int | None = None) -> list[Match]:
+def search(q: Question, words: Words) -> list[Match]:
     """Files, lists and jobs whose name holds the text, the newest first."""
-    most, parts = limit or q.limit, names.spellings(q.text)
+    most, parts = q.limit, names.spellings(q.text)
 
     def found(column: Any, pipeline: Any, state: Any, order: Any, kind: str) -> Iterator[Match]:
         holds_it = or_(*(func.instr(column, part) > 0 for part in parts))
@@ -294,10 +294,18 @@ def _first(q: Question, query: Any) -> Row[Any] | None:
     return q.connection.execute(query).first()
 
 
-def near(q: Question, words: Words) -> list[Match]:
+def near(q: Question, search: Callable[[Question], Iterable[Match]]) -> list[Match]:
     """Names that look like one that was not found: of the same directory, or with the same last part."""
     from difflib import get_close_matches
 
     directory, _, last = q.text.rpartition("/")
-    known = {m.subject: m for part in (f"{directory}/", last) if part != "/" for m in search(replace(q, text=part), words, 500)}
+    parts = [part for part in (f"{directory}/", last) if part != "/"]
+    known = {match.subject: match for part in parts for match in search(replace(q, text=part, limit=500))}
     return [known[name] for name in get_close_matches(q.text, known, n=3)]
+
+
+def holding(q: Question, table: Table, column: Any, kind: str) -> Iterator[Match]:
+    """The things of a table whose name holds the text, the newest first."""
+    holds_it = or_(*(func.instr(column, part) > 0 for part in names.spellings(q.text)))
+    query = select(column, table.c.state).where(holds_it).order_by(table.c.id.desc()).limit(q.limit)
+    return (Match(names.shown(row[0]), kind, row[1]) for row in q.connection.execute(query))

@@ -20,10 +20,10 @@ from dmtools.daq.rows import Maker, Row
 from dmtools.daq.zips import FILES
 from dmtools.ledger import tables
 from dmtools.spool import folders as at
-from dmtools.spool.folders import Folders
+from dmtools.spool.folders import Folders, known_id
 from dmtools.storage.answers import StorageError
 from dmtools.storage.walking import Walk
-from dmtools.transfers import lists
+from dmtools.transfers import check_lists
 
 D, F, L, Z = tables.daq_disk.c, tables.daq_file.c, tables.filelist.c, tables.daq_zip.c
 IN_ZIP = (s.ZIPPING, s.ZIPPED, s.TO_TAPE)
@@ -42,7 +42,7 @@ def note(rule: str, subject: str, says: str, next: str = "") -> Finding:
 
 def home_of(this: Pass) -> Home:
     """The HOME that is looked at; nothing is made."""
-    return Home(standing.home_of(this.settings), Folders(this.home, "daq"))
+    return Home(known_id(this.home), Folders(this.home, "daq"))
 
 
 def check(inspection: Inspection) -> Iterator[Finding]:
@@ -58,7 +58,7 @@ def check(inspection: Inspection) -> Iterator[Finding]:
         yield from _unzipped(connection)
         yield from _keys(connection)
     yield from _jobs(this, home)
-    yield from _lists(this, home)
+    yield from check_lists.misplaced(this, "daq", home.id, home.folders)
     yield from _disks(this)
     yield from checking.leftovers(this, "daq", [home.folders.root / folder for folder in at.ALL])
     if inspection.storage != "no":
@@ -151,28 +151,6 @@ def _jobs(this: Pass, home: Home) -> Iterator[Finding]:
     if unknown:
         says = f"{len(unknown)} directories of jobs that no zip has as its last one, such as {unknown[0]}"
         yield note("job-left", "daq/jobs", says, "daq-archive removes those that have ended; what it can't read stays")
-
-
-def _lists(this: Pass, home: Home) -> Iterator[Finding]:
-    """The engine's open lists stand in their folders, and no other list does."""
-    if not home.id:
-        return
-    there = {folder: set(home.folders.names(folder)) for folder in (at.TODO, at.DOING) if (home.folders.root / folder).is_dir()}
-    held = checking.held(this)
-    with this.ledger.read() as connection:
-        rows = lists.by_state(connection, "daq", home.id, lists.OPEN)
-    known = {row.name for row in rows}
-    for row in rows:
-        folder = at.DOING if row.state == lists.DOING else at.TODO
-        stands = [name for name, found in there.items() if row.name in found]
-        if stands != [folder] and row.state in (lists.TODO, lists.DOING) and row.resource not in held:
-            says = f"the tables have it in {folder}, it stands in {' and '.join(stands) or 'no folder'}"
-            yield finding("list-elsewhere", row.name, says, f"it is put into {folder}", item=row.id)
-    for folder, found in there.items():
-        for name in sorted(found - known):
-            yield finding(
-                "unknown-list", f"{folder}/{name}", "the tables don't know it as open", "it is set aside in run/set-aside"
-            )
 
 
 # ---- disks

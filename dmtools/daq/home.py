@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmtools.control.passes import Pass
-from dmtools.spool import folders as at
-from dmtools.spool.folders import Folders, home_id
+from dmtools.spool import folders
+from dmtools.spool.folders import Folders
 
 JOB, RESULT = "job.json", "job.result.json"
 
@@ -33,12 +33,11 @@ class Home:
         """The HOME of this pass; the directories that aren't there are made, but not by a dry run."""
         found = cls(id_of(this), Folders(this.home, "daq"))
         if not this.dry_run:
-            for place in (found.jobs, *(found.folders.root / name for name in at.ALL)):
-                place.mkdir(parents=True, exist_ok=True, mode=0o750)
+            found.folders.make()
+            found.jobs.mkdir(exist_ok=True, mode=0o750)
         return found
 
 
 def id_of(this: Pass) -> str:
     """The id of the pass's HOME; it is made when it is new, but not by a dry run: then it is empty."""
-    path = this.home / "run" / "home-id"
-    return "" if this.dry_run and not path.exists() else home_id(this.home)
+    return folders.id_for(this.home, dry_run=this.dry_run)

@@ -13,12 +13,15 @@ from dmtools.control.checking import Finding, Inspection
 from dmtools.control.passes import Pass
 from dmtools.daq import states as s
 from dmtools.daq.check import counted, home_of
+from dmtools.daq.home import Home
 from dmtools.daq.zips import Zip, by_ids, files_of
 from dmtools.ledger import tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.journal import Move, advance
 from dmtools.spool import folders as at
 from dmtools.storage import Absent, Present, client_for
+from dmtools.transfers import check_lists
+from dmtools.transfers.road import Road
 
 F = tables.daq_file.c
 LOOK_SECONDS = 600.0
@@ -33,8 +36,9 @@ def repair(inspection: Inspection, findings: Sequence[Finding]) -> None:
     _zip_anew(this, [found.item for found in by_rule["no-zip"] if found.mend])
     lost = [found.item for rule in ("tape-gone", "tape-differs") for found in by_rule[rule]]
     _book_lost(this, lost)
-    _lists(this, by_rule)
-    checking.sweep(this, [home_of(this).folders.root / folder for folder in at.ALL])
+    home = home_of(this)
+    check_lists.put_right(this, home.folders, by_rule, lambda: _road(this, home))
+    checking.sweep(this, [home.folders.root / folder for folder in at.ALL])
     this.ledger.transact(lambda c: checking.mend_counts(c, "daq", counted(c)))
 
 
@@ -96,15 +100,7 @@ def _look_again(this: Pass, one: Zip) -> None:
     this.ledger.transact(book)
 
 
-def _lists(this: Pass, by_rule: dict[str, list[Finding]]) -> None:
-    home = home_of(this)
-    for found in by_rule["unknown-list"]:
-        folder, _, name = found.subject.partition("/")
-        if home.folders.has(folder, name):
-            path = home.folders.set_aside(folder, name)
-            this.log(f"{found.subject}: set aside as {path}")
-    if by_rule["list-elsewhere"] or by_rule["unknown-list"]:
-        from dmtools.daq.road import road
-        from dmtools.transfers import carry
+def _road(this: Pass, home: Home) -> Road:
+    from dmtools.daq.road import road
 
-        carry.mend(this, road(this, home))
+    return road(this, home)

@@ -32,6 +32,7 @@ from dmtools.daq.states import (
 from dmtools.ledger import tables
 from dmtools.ledger.types import AnyRow
 from dmtools.settings import Settings
+from dmtools.spool.folders import known_id
 
 D, F, Z = tables.daq_disk.c, tables.daq_file.c, tables.daq_zip.c
 WAITS = {
@@ -132,7 +133,7 @@ def _many(n: int) -> str:
 
 def disks(connection: Connection, settings: Settings, *, look: bool = True) -> list[DiskStands]:
     """Every disk of the tables but those of this HOME that [daq] disks no longer names. `look`: at the roots of ours, too."""
-    home = home_of(settings)
+    home = known_id(settings.home)
     ours = {names.encode(os.fsencode(settings.path(text))) for text in settings.daq.disks}
     found = []
     for row in connection.execute(select(tables.daq_disk).order_by(D.home, D.path)):
@@ -146,14 +147,6 @@ def disks(connection: Connection, settings: Settings, *, look: bool = True) -> l
             one.counts = _counts(connection, one.id)
             one.keeper = keeper(connection, one.id)
     return found
-
-
-def home_of(settings: Settings) -> str:
-    """The id of this HOME; empty while no pass has made one."""
-    try:
-        return (settings.home / "run" / "home-id").read_text("ascii").strip()
-    except OSError:
-        return ""
 
 
 def looks(paths: Sequence[str]) -> dict[str, Look]:
@@ -203,7 +196,7 @@ def unfollowed(connection: Connection, settings: Settings, at: datetime) -> dict
     found: dict[str, list[AnyRow]] = {}
     for row in jobs(connection):
         home = (row.room or "").partition("/")[2]
-        if home != home_of(settings) and (row.polled or row.since) < at - SILENT:
+        if home != known_id(settings.home) and (row.polled or row.since) < at - SILENT:
             found.setdefault(home, []).append(row)
     return found
 

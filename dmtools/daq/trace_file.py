@@ -18,6 +18,7 @@ from dmtools.daq.files import BLOCK
 from dmtools.daq.trace_words import advice, waits
 from dmtools.ledger import tables
 from dmtools.ledger.types import AnyRow
+from dmtools.spool.folders import known_id
 
 D, F, J, Z = tables.daq_disk.c, tables.daq_file.c, tables.journal.c, tables.daq_zip.c
 AT_THE_SITE = (s.AT_SITE, s.ZIPPING, s.ZIPPED, s.TO_TAPE, s.ON_TAPE, s.FREED)
@@ -118,7 +119,7 @@ def _to_copy(q: Question, row: AnyRow, disk: AnyRow | None) -> Hindrance:
 
 def _trouble(q: Question, disk: AnyRow) -> str:
     """Why the disk can't be worked with; only where it is one of this HOME."""
-    if disk.home != standing.home_of(q.settings):
+    if disk.home != known_id(q.settings.home):
         return ""
     look = standing.looks([disk.path])[disk.path]
     if look.trouble or look.flagged or disk.state != s.EMPTYING:

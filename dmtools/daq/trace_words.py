@@ -23,9 +23,9 @@ def advice(error_class: str) -> str:
     }
     if error_class in own:
         return own[error_class]
-    from dmtools.transfers.errors import CLASSES
+    from dmtools.transfers import errors
 
-    return CLASSES[error_class if error_class in CLASSES else "other"].advice
+    return errors.advice(error_class)
 
 
 WORDS = traces.Words(

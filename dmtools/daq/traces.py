@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import or_, select
 
 from dmtools import clock, names
 from dmtools.control import traces
@@ -117,22 +116,10 @@ def _engine(q: Question) -> Iterator[Trace]:
 
 def search(q: Question) -> list[Match]:
     """Files, zips, lists and jobs whose name holds the text, the newest first."""
-    parts, most = names.spellings(q.text), q.limit
-
-    def found(table: Any, column: Any, kind: str) -> Iterator[Match]:
-        holds_it = or_(*(func.instr(column, part) > 0 for part in parts))
-        query = select(column, table.c.state).where(holds_it).order_by(table.c.id.desc()).limit(most)
-        return (Match(names.shown(row[0]), kind, row[1]) for row in q.connection.execute(query))
-
-    own = [*found(tables.daq_file, F.lfn, "file"), *found(tables.daq_zip, Z.name, "zip")]
-    return [*own, *(match for match in traces.search(q, WORDS) if match.kind != "file")][:most]
+    own = [*traces.holding(q, tables.daq_file, F.lfn, "file"), *traces.holding(q, tables.daq_zip, Z.name, "zip")]
+    return [*own, *(match for match in traces.search(q, WORDS) if match.kind != "file")][: q.limit]
 
 
 def near(q: Question) -> list[Match]:
     """Names that look like one that was not found."""
-    from difflib import get_close_matches
-
-    directory, _, last = q.text.rpartition("/")
-    parts = [part for part in (f"{directory}/", last) if part not in ("", "/")]
-    known = {match.subject: match for part in parts for match in search(replace(q, text=part, limit=500))}
-    return [known[name] for name in get_close_matches(q.text, known, n=3)]
+    return traces.near(q, search)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sqlalchemy import Connection, select
 
@@ -27,15 +26,6 @@ class Wanted:
     zip: TapeZip
     lfns: list[str] = field(default_factory=list)
     members: dict[str, Member] | None = None
-
-
-def read_list(path: Path) -> list[str]:
-    """The names of a list, one a line, raw bytes; `#` begins a comment. Raises Refused."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as problem:
-        raise Refused(f"the list {path} could not be read: {problem.strerror}") from None
-    return [os.fsdecode(line) for line in lines if line.strip() and not line.startswith(b"#")]
 
 
 def spellings(name: str) -> tuple[str, ...]:

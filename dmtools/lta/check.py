@@ -16,12 +16,11 @@ from dmtools.ledger import tables
 from dmtools.ledger.types import AnyRow
 from dmtools.lta import outbound
 from dmtools.lta import states as s
-from dmtools.lta.home import known_id
 from dmtools.spool import folders as at
-from dmtools.spool.folders import Folders
+from dmtools.spool.folders import Folders, known_id
 from dmtools.storage.answers import StorageError
 from dmtools.storage.walking import Files, Walk
-from dmtools.transfers import lists
+from dmtools.transfers import check_lists
 
 B, F, R, D = tables.lta_bundle.c, tables.lta_file.c, tables.lta_directory.c, tables.lta_disk.c
 # While a bundle is in one of these its zip must be in outbound.
@@ -63,7 +62,7 @@ def check(inspection: Inspection) -> Iterator[Finding]:
         yield from _keys(connection)
         yield from _manifests(connection)
         yield from _directories(connection)
-    yield from _lists(this, folders)
+    yield from check_lists.misplaced(this, "lta", known_id(this.home), folders)
     yield from _outbound(this)
     yield from _disks(this)
     if inspection.storage != "no":
@@ -152,27 +151,7 @@ def _directories(connection: Connection) -> Iterator[Finding]:
         yield finding("not-all-bundled", names.shown(row.ideal), says, next=step, item=row.id)
 
 
-# ---- lists, outbound, disks of this HOME
-
-
-def _lists(this: Pass, folders: Folders) -> Iterator[Finding]:
-    """The engine's open lists stand in their folders, and no other list does."""
-    home = known_id(this)
-    there = {folder: set(folders.names(folder)) for folder in (at.TODO, at.DOING) if (folders.root / folder).is_dir()}
-    held = checking.held(this)
-    with this.ledger.read() as connection:
-        rows = lists.by_state(connection, "lta", home, lists.OPEN) if home else []
-    for row in rows:
-        folder = at.DOING if row.state == lists.DOING else at.TODO
-        stands = [name for name, found in there.items() if row.name in found]
-        if stands != [folder] and row.state in (lists.TODO, lists.DOING) and row.resource not in held:
-            says = f"the tables have it in {folder}, it stands in {' and '.join(stands) or 'no folder'}"
-            yield finding("list-elsewhere", row.name, says, f"it is put into {folder}", item=row.id)
-    known = {row.name for row in rows}
-    for folder, found in there.items():
-        for name in sorted(found - known):
-            says = "the tables don't know it as open"
-            yield finding("unknown-list", f"{folder}/{name}", says, "it is set aside in run/set-aside")
+# ---- outbound, disks of this HOME
 
 
 def _outbound(this: Pass) -> Iterator[Finding]:
@@ -187,7 +166,7 @@ def _outbound(this: Pass) -> Iterator[Finding]:
         return
     with this.ledger.read() as connection:
         rows = list(connection.execute(select(B.id, B.ideal, B.state, B.size, B.home).where(B.live_key.is_not(None))))
-    mine, home = {row.ideal: row for row in rows}, known_id(this)
+    mine, home = {row.ideal: row for row in rows}, known_id(this.home)
     new = len(zips.keys() - mine.keys())
     if new:
         yield note("not-scanned-yet", "outbound", f"{new} zips have no bundle", "the next pass of lta-bundle-scanner adds them")
@@ -212,7 +191,7 @@ def _zip(row: AnyRow, size: int | None) -> Iterator[Finding]:
 
 def _disks(this: Pass) -> Iterator[Finding]:
     """Disks that were dumped by this HOME, and whose manifest is gone."""
-    home, place = known_id(this), this.home / "lta/disks"
+    home, place = known_id(this.home), this.home / "lta/disks"
     with this.ledger.read() as connection:
         rows = connection.execute(select(D.uuid, D.state, D.files_done).where(D.home == home, D.files_done > 0)).all()
     for row in rows:

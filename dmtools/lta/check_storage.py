@@ -16,7 +16,7 @@ from dmtools.ledger.types import AnyRow
 from dmtools.lta import outbound, standing
 from dmtools.lta import states as s
 from dmtools.lta.check import WITH_ZIP
-from dmtools.lta.home import known_id
+from dmtools.spool.folders import known_id
 
 B = tables.lta_bundle.c
 SAMPLE, PRIME = 20, 2_147_483_647
@@ -41,7 +41,7 @@ def _zip(this: Pass, row: AnyRow) -> Iterator[Finding]:
 
 def check(this: Pass, how: str, seed: int) -> Iterator[Finding]:
     """A random sample, or all."""
-    home = known_id(this)
+    home = known_id(this.home)
     for row in _bundles(this, WITH_ZIP, how, seed):
         if row.home == home:
             yield from _zip(this, row)

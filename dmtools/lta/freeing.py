@@ -6,7 +6,6 @@ else a person took it away, and that is told.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
 
@@ -22,6 +21,7 @@ from dmtools.lta.states import LOCAL_DELETED, NERSC_CLEAN, PROVED
 from dmtools.lta.sums import Sums
 from dmtools.lta.work import Work
 from dmtools.storage.answers import StorageError
+from dmtools.storage.asides import aside_of
 from dmtools.storage.local import LocalStore
 
 KIND = "lta-zip"  # of the journal's entries about zips, by the bundle's id
@@ -78,7 +78,7 @@ class Freeing:
     def _remove(self, one: Bundle) -> str:
         """Removes the zip; gives what is to be said of it, nothing when it was left. Raises StorageError."""
         path = outbound.zip_of(self.this.settings, one.ideal)
-        there = path if os.path.lexists(path) else aside(path)
+        there = path if os.path.lexists(path) else aside_of(path)
         if not os.path.lexists(there):
             return self._missing(one)
         found = sums.read(there)
@@ -120,9 +120,3 @@ class Freeing:
         query = select(entry.id).where(entry.kind == KIND, entry.item == one.id)
         with self.this.ledger.read() as connection:
             return connection.execute(query.limit(1)).first() is not None
-
-
-def aside(path: bytes) -> bytes:
-    """The name under which a delete that was killed left the file (`storage.local`)."""
-    directory, name = os.path.split(path)
-    return os.path.join(directory, b".dm-del-%d" % int.from_bytes(hashlib.sha256(name).digest()[:7]))

@@ -21,6 +21,8 @@ from dmtools.lta.office import books_of
 from dmtools.spool import folders as at
 from dmtools.spool.folders import Folders
 from dmtools.storage.answers import StorageError
+from dmtools.transfers import check_lists
+from dmtools.transfers.road import Road
 
 B, SITE = tables.lta_bundle.c, tables.lta_site
 PART = 500
@@ -33,7 +35,7 @@ def repair(inspection: Inspection, findings: Sequence[Finding]) -> None:
     for found in findings:
         by_rule[found.rule].append(found)
     folders = Folders(this.home, "lta")
-    _lists(this, folders, by_rule)
+    check_lists.put_right(this, folders, by_rule, lambda: _road(this))
     checking.sweep(this, [folders.root / folder for folder in at.ALL])
     if by_rule["tables-new"]:
         _add_anew(this)
@@ -53,17 +55,10 @@ def _reserve(connection: Connection) -> None:
         connection.execute(SITE.update().where(SITE.c.name == name).values(reserved=held.get(name, 0)))
 
 
-def _lists(this: Pass, folders: Folders, by_rule: dict[str, list[Finding]]) -> None:
-    for found in by_rule["unknown-list"]:
-        folder, _, name = found.subject.partition("/")
-        if folders.has(folder, name):
-            path = folders.set_aside(folder, name)
-            this.log(f"{found.subject}: set aside as {path}")
-    if by_rule["list-elsewhere"] or by_rule["unknown-list"]:
-        from dmtools.lta.road import road
-        from dmtools.transfers import carry
+def _road(this: Pass) -> Road:
+    from dmtools.lta.road import road
 
-        carry.mend(this, road(this, Home.of(this)))
+    return road(this, Home.of(this))
 
 
 # ---- from manifests

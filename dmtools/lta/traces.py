@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select
 
@@ -176,14 +174,11 @@ def _disk_stands(q: Question, row: AnyRow) -> Hindrance:
 def search(q: Question) -> list[Match]:
     """Bundles, directories, disks, files, lists and jobs whose name holds the text, the newest first."""
     parts, most = names.spellings(q.text), q.limit
-
-    def found(table: Any, column: Any, kind: str) -> Iterator[Match]:
-        holds_it = or_(*(func.instr(column, part) > 0 for part in parts))
-        query = select(column, table.c.state).where(holds_it).order_by(table.c.id.desc()).limit(most)
-        return (Match(names.shown(row[0]), kind, row[1]) for row in q.connection.execute(query))
-
-    own = [*found(tables.lta_bundle, B.ideal, "bundle"), *found(tables.lta_directory, R.ideal, "directory")]
-    own += found(tables.lta_disk, D.uuid, "disk")
+    own = [
+        *traces.holding(q, tables.lta_bundle, B.ideal, "bundle"),
+        *traces.holding(q, tables.lta_directory, R.ideal, "directory"),
+    ]
+    own += traces.holding(q, tables.lta_disk, D.uuid, "disk")
     in_them = or_(*(func.instr(F.name, part) > 0 for part in parts))
     query = select(F.name, B.state).join_from(tables.lta_file, tables.lta_bundle, F.bundle_id == B.id)
     if len(own) < most:
@@ -194,9 +189,4 @@ def search(q: Question) -> list[Match]:
 
 def near(q: Question) -> list[Match]:
     """Names that look like one that was not found."""
-    from difflib import get_close_matches
-
-    directory, _, last = q.text.rpartition("/")
-    parts = [part for part in (f"{directory}/", last) if part not in ("", "/")]
-    known = {match.subject: match for part in parts for match in search(replace(q, text=part, limit=500))}
-    return [known[name] for name in get_close_matches(q.text, known, n=3)]
+    return traces.near(q, search)

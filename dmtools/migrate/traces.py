@@ -21,6 +21,7 @@ from dmtools.migrate import masters
 from dmtools.migrate.masters import MasterRefused
 from dmtools.migrate.rules import Rules
 from dmtools.migrate.states import DOING, LISTED, OKAY, TODO
+from dmtools.spool.folders import known_id
 from dmtools.spool.listfile import Pair
 
 F, M = tables.filelist.c, tables.master.c
@@ -28,9 +29,9 @@ F, M = tables.filelist.c, tables.master.c
 
 def advice(error_class: str) -> str:
     """What helps against an error class."""
-    from dmtools.transfers.errors import CLASSES
+    from dmtools.transfers import errors
 
-    return CLASSES[error_class if error_class in CLASSES else "other"].advice
+    return errors.advice(error_class)
 
 
 def no_room(q: Question, listed: Row[Any]) -> str:
@@ -83,7 +84,7 @@ def _lines_with(q: Question) -> Iterator[Match]:
     part = q.text.encode("utf-8", "surrogateescape")
     root = q.settings.home / "migrate" / "TODO" / "ListOfLFNs"
     waiting = select(F.master_id).where(F.pipeline == "migrate", F.state.in_(("cut", "TODO")), F.planned == 0).distinct()
-    rows = q.connection.execute(select(M.name, M.read_bytes, M.id).where(M.home == _home(q)))
+    rows = q.connection.execute(select(M.name, M.read_bytes, M.id).where(M.home == known_id(q.settings.home)))
     read = {row.name: (row.read_bytes, row.id) for row in rows}
     open_ids = set(q.connection.execute(waiting).scalars())
     for path in (*masters.entries(root), *masters.entries(root / "Done")):
@@ -110,7 +111,7 @@ def _from_the_start(q: Question, one: Trace) -> Trace:
     if one.kind != "file" or name is None:
         return one
     row = q.connection.execute(
-        select(F.name, F.parent_id, F.master_id).where(F.home == _home(q), F.name_key == names.key(name))
+        select(F.name, F.parent_id, F.master_id).where(F.home == known_id(q.settings.home), F.name_key == names.key(name))
     ).first()
     while row is not None and row.parent_id is not None:
         row = q.connection.execute(select(F.name, F.parent_id, F.master_id).where(F.id == row.parent_id)).first()
@@ -125,7 +126,7 @@ def _from_the_start(q: Question, one: Trace) -> Trace:
 
 def near(q: Question) -> list[Match]:
     """What looks like the text."""
-    return traces.near(q, WORDS)
+    return traces.near(q, lambda part: traces.search(part, WORDS))
 
 
 def _lfns(q: Question) -> Iterator[str]:
@@ -140,15 +141,10 @@ def _lfns(q: Question) -> Iterator[str]:
                     yield rules.lfn(Pair(rule.source.removesuffix("/") + url[len(base) :], url))
 
 
-def _home(q: Question) -> str:
-    path = q.settings.home / "run" / "home-id"
-    return path.read_text("ascii").strip() if path.exists() else ""
-
-
 def _master(q: Question) -> Iterator[Trace]:
     """A master list by its name."""
     keys = [names.key(text) for text in names.spellings(q.text.rpartition("/")[2])]
-    for row in q.connection.execute(select(tables.master).where(M.home == _home(q), M.name_key.in_(keys))):
+    for row in q.connection.execute(select(tables.master).where(M.home == known_id(q.settings.home), M.name_key.in_(keys))):
         facts = {"lfns": row.lfns, "cut": row.cut, "bytes": row.read_bytes, "since": clock.iso(row.since)}
         stands = _why_master(q, row)
         said = (stands.said, stands.step, facts, [_since(row)], stands.see)
@@ -211,7 +207,7 @@ def _find_line(path: Path, raw: bytes) -> int | None:
 
 def _listed(q: Question, path: Path, offset: int, raw: bytes) -> Trace:
     key = names.key(names.encode(path.name.encode("utf-8", "surrogateescape")))
-    row = q.connection.execute(select(tables.master).where(M.home == _home(q), M.name_key == key)).first()
+    row = q.connection.execute(select(tables.master).where(M.home == known_id(q.settings.home), M.name_key == key)).first()
     subject, facts = names.shown(names.encode(raw)), {"master": path.name, "offset": offset}
     if row is not None and offset < row.read_bytes:
         where = (F.pipeline == "migrate", F.master_id == row.id, F.start <= offset, F.start + F.length > offset)
@@ -247,7 +243,9 @@ def _in_lists(q: Question, name: str) -> Trace | None:
         data = b"\n" + path.read_bytes()
         if any(b"\n" + pair in data for pair in pairs):
             key = names.key(names.encode(path.name.encode("utf-8", "surrogateescape")))
-            listed = q.connection.execute(select(tables.filelist).where(F.home == _home(q), F.name_key == key)).first()
+            listed = q.connection.execute(
+                select(tables.filelist).where(F.home == known_id(q.settings.home), F.name_key == key)
+            ).first()
             if listed is not None:
                 stands = traces.waiting(q, WORDS, listed)
             else:

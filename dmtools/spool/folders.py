@@ -21,6 +21,11 @@ class Folders:
         self.root = home / pipeline
         self.set_aside_root = home / "run" / "set-aside"
 
+    def make(self) -> None:
+        """Makes the folders that aren't there."""
+        for name in ALL:
+            (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o750)
+
     def path(self, folder: str, name: str) -> Path:
         """The place of a list in a folder."""
         return self.root / folder / name
@@ -89,6 +94,19 @@ def order(name: str) -> tuple[str, str]:
 def _expected(name: str) -> bool:
     """The sub-folders that the layout itself has."""
     return name == "ListOfLFNs"
+
+
+def known_id(home: Path) -> str:
+    """The id of this HOME; empty while no pass has made one. Nothing is written."""
+    try:
+        return (home / "run" / "home-id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def id_for(home: Path, *, dry_run: bool) -> str:
+    """The id of this HOME; it is made when it is new, but not by a dry run: then it is empty."""
+    return known_id(home) if dry_run else home_id(home)
 
 
 def home_id(home: Path, known: Sequence[str] = ()) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import re
 import stat
 import threading
 import time
@@ -13,11 +12,11 @@ from collections.abc import Iterator
 
 from dmtools.names import encode, shown
 from dmtools.storage.answers import Entry, StorageError
+from dmtools.storage.asides import ASIDE
 from dmtools.storage.errnos import error_of
 from dmtools.storage.publish import TEMPORARY
 
 BATCH = 256
-_ASIDE = re.compile(rb"\.dm-del-[0-9]+")
 
 
 def walk(root: bytes, stall: float) -> Iterator[Entry]:
@@ -119,4 +118,4 @@ def _kind(name: bytes, mode: int) -> str:
         return "link"
     if not stat.S_ISREG(mode):
         return "other"
-    return "temporary" if TEMPORARY.fullmatch(name) or _ASIDE.fullmatch(name) else "file"
+    return "temporary" if TEMPORARY.fullmatch(name) or ASIDE.fullmatch(name) else "file"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import mmap
 import os
 import stat
@@ -15,6 +14,7 @@ from typing import TypeVar
 from dmtools.names import NameRefused, file_path, shown
 from dmtools.storage import checksum as sums
 from dmtools.storage.answers import RESIDENCIES, Copied, Entry, Look, Looks, Mark, Present, StorageError, Unknown
+from dmtools.storage.asides import aside_of
 from dmtools.storage.deadline import Hung, Pulse, guarded
 from dmtools.storage.errnos import ABSENT, error_of, look_of
 from dmtools.storage.publish import copy_file, fsync_directory, rename_new
@@ -192,8 +192,7 @@ class LocalStore:
         return answers
 
     def _delete(self, path: bytes, subject: str, mark: Mark | None, *, sync: bool = True) -> None:
-        directory, name = os.path.split(path)
-        aside = os.path.join(directory, b".dm-del-%d" % int.from_bytes(hashlib.sha256(name).digest()[:7]))
+        directory, aside = os.path.dirname(path), aside_of(path)
         found = _lstat(path)
         wanted = mark or (_mark(found) if found else None)
         if found is not None:

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import marshal
 import os
-import re
 import select
 import signal
 import stat
@@ -21,13 +20,13 @@ from typing import Any
 
 from dmtools.names import encode, shown
 from dmtools.storage.answers import StorageError
+from dmtools.storage.asides import ASIDE
 from dmtools.storage.errnos import error_of
 
 BATCH = 2000  # files
 SIGN_SECONDS = 0.5
 END_SECONDS = 1.0
 LENGTH = 8  # bytes before each message
-ASIDE = re.compile(rb"\.dm-del-[0-9]+")  # what a killed delete left: its file's row is there still
 # name, size in bytes, mtime in ns, inode, mode
 File = tuple[bytes, int, int, int, int]
 # files of one directory: its path below the root (empty: the root itself), and some or all of its files
@@ -153,7 +152,7 @@ class Walk:
         return (not directory and name in self.skip) or (not self.hidden and name.startswith(b"."))
 
     def _take(self, entry: os.DirEntry[bytes], before: bytes, found: list[File]) -> None:
-        if ASIDE.fullmatch(entry.name):
+        if ASIDE.fullmatch(entry.name):  # what a killed delete left: its file's row is there still
             self.aside.append(before + entry.name)
             return
         try:

@@ -77,6 +77,11 @@ _TABLE: tuple[tuple[str, str], ...] = (
 _COMPILED = tuple((re.compile(pattern, re.IGNORECASE), name) for pattern, name in _TABLE)
 
 
+def advice(error_class: str) -> str:
+    """What helps against a class, as people read it."""
+    return CLASSES[error_class if error_class in CLASSES else "other"].advice
+
+
 def classify(reason: str | None) -> ErrorClass:
     """The class of an error text; `other` when no line of the table knows it."""
     text = _NAME.sub(" ", reason or "").strip()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dmtools import names
-from dmtools.lta import freeing
+from dmtools.storage.asides import aside_of
 from tests.lta.scanner_steps import Outbound, strace, told
 from tests.support import Result, Server
 
@@ -138,7 +138,7 @@ def test_a_zip_that_is_not_what_was_archived_stays_and_is_told(source: Outbound,
 @pytest.mark.parametrize("call", ["renameat2", "unlink"])
 def test_killed_between_rename_and_unlink_the_next_pass_ends_it(source: Outbound, call: str) -> None:
     path = on_tape(source, "a.zip")
-    aside = Path(os.fsdecode(freeing.aside(os.fsencode(path))))
+    aside = Path(os.fsdecode(aside_of(os.fsencode(path))))
     at = path if call == "renameat2" else aside
     killed = source.run("lta-manual-bundle", "--yes", prefix=strace(f"{call}:signal=KILL", path=at))
     assert killed.code == -9, str(killed)
