@@ -8,14 +8,19 @@ import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dmtools import names
+from dmtools.ledger import open_ledger
 from dmtools.lta.glue.manifest import BadManifest, Record
+from dmtools.lta.restoring import recalls
 from dmtools.lta.restoring.bundlezip import BadBundle, is_below, judged, match
+from dmtools.settings import load
 from tests.lta.archive_steps import TREE, Archive, bundle_of, ours, said, sums, theirs, tree, whats, zipped
 from tests.support import Server
 
@@ -271,6 +276,26 @@ def test_several_runs_at_once_ask_once_and_publish_each_file_once(archive: Archi
             break
     assert tree(back) == files
     assert [one.state for one in archive.errands()] == ["RemoteCleaned"]
+
+
+def test_what_another_run_has_booked_and_taken_meanwhile_is_no_failure(archive: Archive, back: Path) -> None:
+    files = {b"/exp/1": b"one"}
+    archive.bundle(IDEAL, bundle_of(files), files)
+    archive.start()
+    archive.run("lta-restore", IDEAL, "--to", back).gave(75)
+    archive.remote()
+    archive.restore(IDEAL, "--to", back)
+    (done,) = archive.errands()
+    seen = replace(done, state="Downloading")  # as a slower run read it before
+    settings = load(home=archive.home)
+    ledger = open_ledger(settings)
+    try:
+        late = SimpleNamespace(settings=settings, ledger=ledger, by="lta-restore")
+        with archive.books() as books:
+            assert recalls.arrived(late, books, seen) == (None, "")  # type: ignore[arg-type]
+    finally:
+        ledger.close()
+    assert archive.errands() == [done]
 
 
 def kill(call: str, number: int) -> tuple[str, ...]:

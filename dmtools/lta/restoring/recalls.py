@@ -93,31 +93,33 @@ def carry(this: Pass, books: Books, road: Road, errands: Sequence[Errand]) -> No
 
 
 def arrived(this: Pass, books: Books, errand: Errand) -> tuple[Path | None, str]:
-    """(where it lies, "") once it is proved here; (None, why) when it came wrong, or the copy failed; (None, "") before."""
+    """(where it lies, "") once it is proved here; (None, why) when it came wrong, or the copy failed; (None, "") before.
+
+    Another run may be quicker: then it has booked the errand, and taken what came away.
+    """
     copy = _copy_of(this, errand) if errand.state == DOWNLOADING else None
     if copy is None or copy.state in ("TODO", "DOING"):
         return None, ""
     path = landing.place_of(this.settings.lta, errand.id)
     if copy.state != "Okay" or not path.is_file():
         why = copy.reason or f"its copy ended {copy.state} and nothing is there"
-        _forget(this, errand)
-        return None, _failed(books, errand, EXPORT_READY, why)
+        return None, _failed(this, books, errand, EXPORT_READY, why)
     if why := landing.trouble(bytes(path), errand.bundle):
-        _forget(this, errand)
-        landing.remove(path)
-        return None, _failed(books, errand, RETRIEVE_PROBLEM, f"what came from the tape is not the bundle: {why}")
+        return None, _failed(this, books, errand, RETRIEVE_PROBLEM, f"what came from the tape is not the bundle: {why}")
     for mine in _claimed(books, [errand], (DOWNLOADING,)):  # none: another run books it
         _move(books, mine, DOWNLOAD_DONE, sha512=errand.bundle.sha512)
         this.moved(DOWNLOADING, DOWNLOAD_DONE)
     return path, ""
 
 
-def _failed(books: Books, errand: Errand, after: str, why: str) -> str:
-    """Books a failed step; gives why, for people."""
+def _failed(this: Pass, books: Books, errand: Errand, after: str, why: str) -> str:
+    """Books a failed step, and takes away what came; gives why, for people, or nothing when another run has booked it."""
     for mine in _claimed(books, [errand], (DOWNLOADING,)):
+        _forget(this, mine)
+        landing.remove(landing.place_of(this.settings.lta, mine.id))
         moved = _move(books, mine, after, why=why[:1900], failed=after == EXPORT_READY)
-        why = f"{moved.reason or why} (it is {moved.state})"
-    return why
+        return f"{moved.reason or why} (it is {moved.state})"
+    return ""
 
 
 def _claimed(books: Books, errands: Sequence[Errand], states: tuple[str, ...]) -> list[Errand]:
