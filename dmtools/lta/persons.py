@@ -23,13 +23,8 @@ def order(this: Pass, what: str, wanted: Sequence[str], reason: str) -> None:
         if this.dry_run:
             this.plan(f"would {what} {names.shown(one.ideal)} ({one.id}, {one.state})")
             continue
-        ask = (
-            Reset(id=one.id, why=reason)
-            if what == "reset"
-            else Set(id=one.id, to=ABORT if what == "abort" else RETRY, why=reason)
-        )
         try:
-            now = answer(books, ask, Bundle)
+            now = answer(books, _ask(what, one, reason), Bundle)
         except Problem as problem:
             left, advice = f"it stays {one.state}", "lta-dirinfo and dm-trace say how it stands"
             this.problem("refused", names.shown(one.ideal), why=str(problem), left=left, next=advice)

@@ -13,7 +13,7 @@ from dmtools.lta.api import Books, answer
 from dmtools.lta.api.directories import Full, Seen, Verdict, Verdicts
 from dmtools.settings import Settings
 from dmtools.storage.answers import StorageError
-from dmtools.storage.walking import Files, Made, Walk, kind
+from dmtools.storage.walking import Walk, facts, kind
 
 MANY = 1000  # in one ask
 # path below the directory, size in bytes, mtime in ns
@@ -49,7 +49,7 @@ def path_of(warehouse: bytes, ideal: str) -> bytes:
 def content(path: bytes, stall: float) -> Content:
     """All that lies in a directory, links not followed. Raises StorageError: it can't be read whole, or hangs."""
     found = Content()
-    walk = Walk(path, stall, _rows, hidden=False)
+    walk = Walk(path, stall, facts, hidden=False)
     for rows in walk.rows():
         for name, size, mtime_ns, mode in rows:
             if stat.S_ISREG(mode):
@@ -59,12 +59,6 @@ def content(path: bytes, stall: float) -> Content:
     if walk.unreadable:
         raise StorageError("permission", f"{walk.unreadable[0]}: {len(walk.unreadable)} directories could not be read")
     return found
-
-
-def _rows(some: Files) -> Made:
-    directory, files = some
-    before = directory + b"/" if directory else b""
-    return [(before + name, size, mtime, mode) for name, size, mtime, _inode, mode in files]
 
 
 def register(books: Books, home: str, warehouse: bytes, ideals: Iterable[str], stall: float) -> Iterator[Verdict]:

@@ -24,7 +24,7 @@ from dmtools.storage.crew import Crew
 from dmtools.storage.deadline import Pulse
 from dmtools.storage.errnos import error_of
 from dmtools.storage.grouped import Staged
-from dmtools.storage.walking import Files, Made, Walk, kind
+from dmtools.storage.walking import Walk, facts, kind
 
 COPIERS = 3  # at once; a disk that turns is not quicker by more
 AHEAD, AHEAD_BYTES = 64, 256 << 20  # files, and bytes of them, that are given to the copiers
@@ -90,7 +90,7 @@ class DiskDump:
         try:
             self._root = os.stat(self.root)
             for tree in trees(self.root, self.wanted):
-                walk = Walk(os.path.join(self.root, tree) if tree else self.root, self.stall, _rows)
+                walk = Walk(os.path.join(self.root, tree) if tree else self.root, self.stall, facts)
                 for rows in walk.rows():
                     found += self._files(os.path.join(tree, b"") if tree else b"", rows)
                     pulse.beat()
@@ -236,9 +236,3 @@ def _home_trouble() -> Iterator[None]:
         raise WarehouseTrouble(
             f"the manifest can't be kept: {problem.filename or ''} {os.strerror(problem.errno or 0)}"
         ) from None
-
-
-def _rows(some: Files) -> Made:
-    directory, files = some
-    before = directory + b"/" if directory else b""
-    return [(before + name, size, mtime, mode) for name, size, mtime, _inode, mode in files]

@@ -17,6 +17,7 @@ from dmtools.lta.api.bundles import Bundle
 from dmtools.lta.restoring.bundlezip import sha512_of
 from dmtools.settings import Lta
 from dmtools.storage import StorageError
+from dmtools.storage.publish import is_at
 
 BACK = ".dm-back"
 OLD_SECONDS = 7 * 86400  # what lies there for so long nobody is waiting for: the tape still has it
@@ -67,7 +68,7 @@ def held(path: Path) -> Iterator[None]:
     try:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_SH)
-        if not _is_at(handle, path):
+        if not is_at(handle, bytes(path)):
             raise StorageError("missing", f"{path} is not there any more")
         yield
     finally:
@@ -80,7 +81,7 @@ def remove(path: Path) -> None:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(handle, path):
+            if is_at(handle, bytes(path)):
                 path.unlink()
         finally:
             os.close(handle)
@@ -93,10 +94,3 @@ def sweep(lta: Lta) -> None:
         for path in (Path(lta.outbound) / BACK).iterdir():
             if path.lstat().st_mtime < before and path.lstat().st_ctime < before:
                 remove(path)
-
-
-def _is_at(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), os.lstat(path))
-    except FileNotFoundError:
-        return False
