@@ -65,6 +65,13 @@ class Report:
             self.errors.append(found)
         return found
 
+    def begin_anew(self) -> None:
+        """Forgets what was told: a pass that goes on begins the next stretch of its account."""
+        self.counts.clear()
+        self.errors.clear()
+        self._told.clear()
+        self.state = ""
+
     def settle(self) -> None:
         """Decides the state when the pass has not set one: partial, done or idle."""
         if not self.state:

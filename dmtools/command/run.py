@@ -108,6 +108,12 @@ class Context:
             self._log = LogFile(self.home / "log", self.name, self.settings.log)
         self._log.write(text)
 
+    def turn_log(self) -> None:
+        """The next line goes to the file of its time: a pass that goes on outlives its files."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
     def plan(self, text: str) -> None:
         """A step: printed by a dry run, logged by a real one; the same words in both."""
         if self.dry_run and not self.as_json:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dmtools.names import file_url
+from dmtools.settings.dqm import Dqm
 from dmtools.settings.kinds import (
     PORTS,
     SECTIONS,
@@ -37,6 +38,7 @@ __all__ = [
     "CredentialSettings",
     "Daq",
     "Database",
+    "Dqm",
     "Fts",
     "HomeMissing",
     "Log",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from dmtools.settings.dqm import Dqm
 from dmtools.settings.lta import Lta
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -288,6 +289,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     migrate: Migrate = Migrate()
     daq: Daq = Daq()
     lta: Lta = Lta()
+    dqm: Dqm = Dqm()
     control: Control = Control()
     train_ok: TrainOk = TrainOk()
     web: Web = Web()
@@ -310,6 +312,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "migrate": Migrate,
     "daq": Daq,
     "lta": Lta,
+    "dqm": Dqm,
     "control": Control,
     "train_ok": TrainOk,
     "web": Web,
