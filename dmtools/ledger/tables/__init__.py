@@ -2,6 +2,7 @@
 
 from dmtools.ledger.tables.common import component, flow, hold, installation, journal, lease, sighting, tally
 from dmtools.ledger.tables.daq import daq_disk, daq_file, daq_zip
+from dmtools.ledger.tables.dqm import dqm_page
 from dmtools.ledger.tables.engine import filelist, ftsjob, transfer
 from dmtools.ledger.tables.frame import metadata
 from dmtools.ledger.tables.lta import (
@@ -26,6 +27,7 @@ __all__ = [
     "daq_disk",
     "daq_file",
     "daq_zip",
+    "dqm_page",
     "filelist",
     "flow",
     "ftsjob",
@@ -53,4 +55,4 @@ __all__ = [
     "web_user",
 ]
 
-SCHEMA = "0004"  # the newest migration: what this program reads and writes
+SCHEMA = "0005"  # the newest migration: what this program reads and writes
