@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import threading
 import tomllib
@@ -18,6 +19,7 @@ from msgspec import Struct
 COPY_OPS = frozenset({"fail", "stall", "corrupt", "slow"})
 TAPE_OPS = frozenset({"nothing", "truncate", "no-checksum"})  # of a put at dm-sim archive
 REQUEST_OPS = frozenset({"http500", "silent", "slow", "lose-answer"})
+PAGE_OPS = frozenset({"busy", "alert", "half", "markup", "cut", "deaf"})  # of the page of dm-sim dqm
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +74,10 @@ class FaultsFile:
                     return fault
         return None
 
+    def of_request(self, method: str, path: str, query: str) -> Fault | None:
+        """The fault that hits a request: by "METHOD /path" or "METHOD /path?query"."""
+        return self.find(subjects(method, path, query), REQUEST_OPS)
+
     def _current(self) -> list[tuple[str, Fault]]:
         try:
             stat = self.file.stat()
@@ -101,6 +107,17 @@ class FaultsFile:
         return keyed
 
 
+def subjects(method: str, path: str, query: str) -> list[str]:
+    """What a fault's `match` is compared with for a request."""
+    return [f"{method} {path}", f"{method} {path}?{query}"] if query else [f"{method} {path}"]
+
+
+def server_error(fault: Fault) -> bytes:
+    """The body of the answer 500, as JSON; what JSON would have to escape becomes a blank."""
+    text = re.sub(r'[^ -~]|["\\]', " ", fault.reason or "Internal Server Error").encode()
+    return b'{"status":"500 Internal Server Error","message":"' + text + b'"}'
+
+
 def parse(text: str) -> list[Fault]:
     """TOML text -> faults. Raises ValueError with a sentence that names the entry."""
     table = tomllib.loads(text)
@@ -115,7 +132,7 @@ def parse(text: str) -> list[Fault]:
             fault = msgspec.convert(entry, Fault)
         except msgspec.ValidationError as problem:
             raise ValueError(f"fault {number}: {problem}") from None
-        if fault.op not in (known := COPY_OPS | TAPE_OPS | REQUEST_OPS):
+        if fault.op not in (known := COPY_OPS | TAPE_OPS | REQUEST_OPS | PAGE_OPS):
             raise ValueError(f"fault {number}: unknown op {fault.op!r}; known: {', '.join(sorted(known))}")
         faults.append(fault)
     return faults

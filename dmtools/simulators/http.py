@@ -12,7 +12,7 @@ from typing import Any
 from cheroot import server as http_server
 from cheroot import wsgi
 
-from dmtools.simulators.faults import REQUEST_OPS, FaultsFile
+from dmtools.simulators.faults import FaultsFile, server_error
 
 THREADS = 6
 _IDLE_SECONDS = 120
@@ -39,9 +39,7 @@ class Http:
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ["PATH_INFO"] = re.sub("/{2,}", "/", environ["PATH_INFO"])
-        subject = f"{environ['REQUEST_METHOD']} {path}"
-        query = environ.get("QUERY_STRING")
-        fault = self._faults.find([subject, f"{subject}?{query}"] if query else [subject], REQUEST_OPS)
+        fault = self._faults.of_request(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""))
         if fault is None:
             found: Iterable[bytes] = self._app(environ, start_response)
             return found
@@ -50,7 +48,7 @@ class Http:
         elif fault.op == "http500":
             environ["wsgi.input"].read()
             start_response("500 Internal Server Error", [("Content-Type", "application/json"), ("Connection", "close")])
-            return [b'{"status":"500 Internal Server Error","message":"' + _plain(fault.reason) + b'"}']
+            return [server_error(fault)]
         elif fault.op == "silent":
             environ["dm.gateway"].keep_silent(fault.seconds)
             return []
@@ -62,10 +60,6 @@ class Http:
             environ["dm.gateway"].lose()
             return []
         return answer
-
-
-def _plain(text: str) -> bytes:
-    return re.sub(r'[^ -~]|["\\]', " ", text or "Internal Server Error").encode()
 
 
 class _OneLine:
