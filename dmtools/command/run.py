@@ -29,7 +29,11 @@ STATE_CODES = {"partial": PARTIAL, "failed": PARTIAL, "unavailable": UNAVAILABLE
 
 
 class Refused(Exception):
-    """Wrong use or configuration (exit 2): what, which and what to do, in a sentence."""
+    """Wrong use or configuration (exit 2): what, which and what to do, in a sentence; `left`: what was left as it was."""
+
+    def __init__(self, why: str, left: str = "nothing was changed") -> None:
+        super().__init__(why)
+        self.left = left
 
 
 class Unavailable(Exception):
@@ -244,7 +248,7 @@ def _code(report: Report) -> int:
 
 def tell(context: Context, problem: BaseException) -> int:
     """An exception -> a problem of the report, its state and the exit code."""
-    report, left = context.report, "nothing was changed"
+    report = context.report
     if isinstance(problem, Stopped):
         report.state, report.stopped = "partial", True
         return 128 + problem.number
@@ -252,7 +256,7 @@ def tell(context: Context, problem: BaseException) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     if isinstance(problem, Refused):
-        report.problem("refused", context.name, why=str(problem), left=left, next=f"see {context.name} --help")
+        report.problem("refused", context.name, why=str(problem), left=problem.left, next=f"see {context.name} --help")
         report.state = "failed"
         return USAGE
     if isinstance(problem, Unavailable):

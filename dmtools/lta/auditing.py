@@ -16,6 +16,7 @@ from dmtools.lta import pages
 from dmtools.lta.api import Books, answer
 from dmtools.lta.api.bundles import Bundle, ListBundles
 from dmtools.lta.api.errands import AddErrands, Due, DueForAudit, Errand, Errands, ListErrands
+from dmtools.lta.gate import Gate
 from dmtools.lta.states import FIXITY_PROBLEM, FIXITY_REQUEST, FIXITY_RUNNING, PROVED, QUARANTINED
 from dmtools.settings import Lta
 
@@ -46,8 +47,9 @@ def audit(this: Pass, asked: Sequence[str], share: Share) -> None:
     _tell_problems(this, books)
     _tell_late(this, books)
     chosen = _named(this, books, asked) if asked else _due(this, books, share)
+    gate = Gate(this, books)
     for some in chosen:
-        if not this.goes():
+        if not gate.goes():
             break
         _ask(this, books, some)
     empty_trash(this, Guards.of(this.settings.lta), really=not this.dry_run)

@@ -13,6 +13,7 @@ from msgspec import Struct
 from dmtools.command.run import Refused, Unavailable
 from dmtools.lta import wire
 from dmtools.lta.api import Ask, Books, Conflict, NotAllowed, Problem, Unknown, Wrong
+from dmtools.lta.distrust import unknown_token, untrusted
 from dmtools.settings import Settings, read_secret
 
 _PROBLEMS: dict[int, type[Problem]] = {400: Wrong, 403: NotAllowed, 404: Unknown, 409: Conflict, 413: Wrong}
@@ -22,9 +23,11 @@ _FIELD = re.compile(r"\{(\w+)\}")
 def away(settings: Settings) -> Books:
     """The books of the server of [lta] url. Raises SettingsError, Refused for a token or an address that can't be used."""
     lta = settings.lta
-    token = read_secret(settings.path(lta.token_file), "token of [lta] token_file")
+    file = settings.path(lta.token_file)
+    token = read_secret(file, "token of [lta] token_file")
     try:
-        return Away(wire.Wire(lta.url, token, str(settings.path(lta.ca_file)) if lta.ca_file else ""), lta.token_file)
+        trust, seconds = str(settings.path(lta.ca_file)) if lta.ca_file else "", float(lta.server_seconds)
+        return Away(wire.Wire(lta.url, token, trust, seconds=seconds, patience=seconds), file, trust)
     except (OSError, wire.Refused) as problem:
         raise Refused(f"[lta] url {lta.url} can't be used: {problem}") from None
 
@@ -32,17 +35,19 @@ def away(settings: Settings) -> Books:
 class Away:
     """The books of a server."""
 
-    def __init__(self, server: wire.Wire, token_file: str | Path = "") -> None:
-        self._wire, self._token_file = server, token_file
+    def __init__(self, server: wire.Wire, token_file: Path = Path(), ca_file: str = "") -> None:
+        self._wire, self._token_file, self._ca_file = server, token_file, ca_file
 
     def do(self, ask: Ask) -> Struct:
-        """The answer. Raises what `api.Books.do` does, Unavailable when the server is away, Refused when it doesn't know us."""
+        """The answer. Raises what `api.Books.do` does, Unavailable (it is away), Refused (it or we are not trusted)."""
         path, rest = address(ask)
         try:
             found = self._wire.get(path, rest) if ask.METHOD == "GET" else self._wire.post(path, rest)
             return msgspec.convert(found, ask.ANSWER, strict=True)
         except wire.Away as problem:
             raise Unavailable("server away", self._wire.url, str(problem), "the next pass asks again") from None
+        except wire.Untrusted as problem:
+            raise untrusted(self._wire.url, self._ca_file, problem) from None
         except wire.Refused as problem:
             raise self._told(problem) from None
         except msgspec.ValidationError as problem:
@@ -51,8 +56,7 @@ class Away:
 
     def _told(self, problem: wire.Refused) -> Exception:
         if problem.status == 401:
-            step = "get a new one with: lta-rest-server token add"
-            return Refused(f"{self._wire.url} does not take the token of {self._token_file}: {problem}; {step}")
+            return unknown_token(self._wire.url, self._token_file, "--role ROLE --site SITE NAME")
         return _PROBLEMS.get(problem.status, Wrong)(str(problem))
 
 

@@ -10,6 +10,7 @@ from dmtools.control.passes import Pass
 from dmtools.lta.api import Books, Problem, Unknown, answer
 from dmtools.lta.api.bundles import Bundle, Bundles, GetBundle, ListBundles, Reset, Set
 from dmtools.lta.office import books_of
+from dmtools.lta.refusals import advice
 from dmtools.lta.states import ABORT, RETRY
 from dmtools.lta.typed import spellings
 
@@ -26,8 +27,8 @@ def order(this: Pass, what: str, wanted: Sequence[str], reason: str) -> None:
         try:
             now = answer(books, _ask(what, one, reason), Bundle)
         except Problem as problem:
-            left, advice = f"it stays {one.state}", "lta-dirinfo and dm-trace say how it stands"
-            this.problem("refused", names.shown(one.ideal), why=str(problem), left=left, next=advice)
+            left, step = f"it stays {one.state}", advice(problem, "lta-dirinfo and dm-trace say how it stands")
+            this.problem("refused", names.shown(one.ideal), why=str(problem), left=left, next=step)
             continue
         this.moved(one.state, now.state)
         this.context.say(f"{names.shown(one.ideal)}: {one.state} -> {now.state}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dmtools.command import Refused, Unavailable
-from dmtools.lta.api import Conflict, Problem
+from dmtools.lta.api import Conflict, NotAllowed, Problem
 
 
 @contextmanager
@@ -19,3 +19,10 @@ def refusals() -> Iterator[None]:
         raise Unavailable("changed meanwhile", "the books", str(problem), "the same command again goes on", kept) from None
     except Problem as problem:
         raise Refused(str(problem)) from None
+
+
+def advice(problem: Problem, otherwise: str) -> str:
+    """What a person may do whose word was refused."""
+    if isinstance(problem, NotAllowed):
+        return "name an operator's token in [lta] token_file, or say it in the HOME that has the tables"
+    return otherwise

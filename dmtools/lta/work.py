@@ -14,7 +14,7 @@ from dmtools.ledger.leases import HOST, Lease
 from dmtools.lta import pages
 from dmtools.lta.api import Books, Conflict, Done, answer
 from dmtools.lta.api.bundles import Advance, Bundle, BundleMove, Bundles, Claim, Held, ListBundles, Release
-from dmtools.lta.api.sites import Control, Word
+from dmtools.lta.gate import Gate
 from dmtools.lta.home import Home
 
 MOST = 1000
@@ -40,20 +40,12 @@ class Work:
         return f"{self.this.by} pid {os.getpid()} on {HOST}"
 
     @functools.cached_property
-    def _word(self) -> str:
-        """What is said at the server, where the tables are: run, halt or drain; asked once a pass."""
-        if not self.this.settings.lta.url:
-            return "run"
-        return answer(self.books, Control(component=self.this.report.component), Word).word
+    def _gate(self) -> Gate:
+        return Gate(self.this, self.books)
 
     def goes(self, *, new: bool = True) -> bool:
-        """May the next unit of work begin, by the words here and at the server? As `Pass.goes`; halt beats drain beats run."""
-        if not self.this.goes(new=new):
-            return False
-        if self._word == "run":
-            return True
-        self.this.report.state = "halted" if self._word == "halt" else "draining"
-        return self._word == "drain" and not new
+        """May the next unit of work begin, by the words here and at the server?"""
+        return self._gate.goes(new=new)
 
     def bundles(self, *states: str) -> Iterator[Bundle]:
         """Those of this HOME in these states, as they come."""

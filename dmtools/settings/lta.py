@@ -15,6 +15,7 @@ class Lta(Struct, frozen=True, kw_only=True):
     url: the lta-rest-server whose tables are worked on; empty: the tables of this installation's own database
     token_file: the token for it, in a file of mode 0600; empty: HOME/secrets/lta-worker.token
     ca_file: the certificate authority of its https, a PEM file; empty: the system's
+    server_seconds: a server that gives no answer for so long is away; the next pass asks it again
     destination: the name of the remote site, as bundles, tokens and lines of dm-monitoring have it
     outbound: where bundles appear that are to be shipped, a directory; empty: HOME/demo/lta/outbound
     outbound_url: URL of outbound, as FTS knows it; empty: file:// and outbound
@@ -59,6 +60,7 @@ class Lta(Struct, frozen=True, kw_only=True):
     url: str = ""
     token_file: str = ""
     ca_file: str = ""
+    server_seconds: Positive = 15
     destination: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}$")] = "nersc"
     outbound: str = ""
     outbound_url: str = ""

@@ -24,6 +24,7 @@ class Link:
     cut: float = 0.0
     slow: float = 0.0
     lose: list[bytes] = field(default_factory=list)
+    taken: int = 0  # connections
     cuts: int = 0
     lost: int = 0
 
@@ -42,6 +43,7 @@ class Link:
                 near, _ = self._listener.accept()
             except OSError:
                 return
+            self.taken += 1
             try:
                 far = socket.create_connection(("127.0.0.1", self.to), timeout=10)
             except OSError:

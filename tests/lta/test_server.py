@@ -312,7 +312,7 @@ def test_over_https_and_clients_that_say_nothing_hold_up_nobody(
     assert answer(books, Status(), Figures).duplicates == 0
     for one in silent:
         one.close()
-    with pytest.raises(wire.Away, match="certificate"):
+    with pytest.raises(wire.Untrusted, match="certificate"):
         wire.Wire(url, token, patience=0).get("/status")
 
 

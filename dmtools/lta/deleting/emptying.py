@@ -21,6 +21,7 @@ from dmtools.lta.api.files import File, ListFiles
 from dmtools.lta.deleting import directories, intents, trash
 from dmtools.lta.deleting.files import Going, settle, sort_out
 from dmtools.lta.deleting.guards import Guards, Kept
+from dmtools.lta.gate import Gate
 from dmtools.lta.restoring.wanted import alive, spellings
 from dmtools.lta.states import LOCAL_DELETED, LOCAL_FILES_DELETED, PROVED
 
@@ -41,11 +42,12 @@ def delete(this: Pass, asked: Sequence[str], how: How) -> int:
     from dmtools.lta.office import books_of
 
     guards, books = Guards.of(this.settings.lta), books_of(this)
+    gate = Gate(this, books)
     empty_trash(this, guards, really=how.really)
     done = 0
     for bundle in _chosen(this, books, asked, id_of(this)):
         done += 1
-        if not this.goes(new=False):
+        if not gate.goes(new=False):
             break
         if not how.really:
             _bundle(this, books, guards, bundle, how)

@@ -25,6 +25,7 @@ from dmtools.lta.dump import wanted
 from dmtools.lta.dump.disk import DiskDump, DiskTrouble, WarehouseTrouble
 from dmtools.lta.dump.inventory import take_inventory
 from dmtools.lta.dump.record import DiskRecord, path_of
+from dmtools.lta.gate import Gate
 from dmtools.lta.glue.orders import tell_verdict
 from dmtools.lta.home import id_of
 from dmtools.lta.office import books_of
@@ -51,6 +52,7 @@ class Control:
 
     this: Pass
     books: Books
+    gate: Gate
     home: str
     root: bytes
     crew: Crew[None]
@@ -66,10 +68,10 @@ class Control:
         try:
             while True:
                 self._inventory()
-                if not self.this.goes(new=False):
+                if not self.gate.goes(new=False):
                     self._stop("a halt came")
                     return
-                if not self.trouble and self.this.goes():
+                if not self.trouble and self.gate.goes():
                     self._begin()
                 if not self.active:
                     return
@@ -235,4 +237,6 @@ def dump(this: Pass) -> None:
     """One pass: inventory, then dumps until no disk is left. Raises Refused, Unavailable."""
     patterns = wanted.patterns(this.settings.lta.wanted)
     root = warehouse.root(this.settings)
-    Control(this, books_of(this), id_of(this), root, Crew(this.settings.lta.dump_copies), patterns).run()
+    books = books_of(this)
+    crew: Crew[None] = Crew(this.settings.lta.dump_copies)
+    Control(this, books, Gate(this, books), id_of(this), root, crew, patterns).run()

@@ -16,6 +16,7 @@ from dmtools.lta.dump.inventory import take_inventory
 from dmtools.lta.dump.record import DiskRecord, path_of
 from dmtools.lta.home import id_of
 from dmtools.lta.office import books_of
+from dmtools.lta.refusals import advice
 from dmtools.lta.states import DUMPING, INVENTORIED, REMOVED
 
 
@@ -64,7 +65,8 @@ def _set(this: Pass, uuids: Sequence[str], to: str) -> None:
         try:
             answer(books, SetDisk(uuid=uuid, to=to, why=f"by hand: {getpass.getuser()}"), Disk)
         except Problem as problem:
-            this.problem("refused", uuid, why=str(problem), left=f"it is {found[0].state}", next="docs/lta.md has the states")
+            step = advice(problem, "docs/lta.md has the states")
+            this.problem("refused", uuid, why=str(problem), left=f"it is {found[0].state}", next=step)
             continue
         if to == INVENTORIED:
             DiskRecord(path_of(this.home, uuid)).forget()

@@ -25,6 +25,7 @@ from dmtools.lta.api.directories import (
     Seen,
     Verdicts,
 )
+from dmtools.lta.gate import Gate
 from dmtools.lta.glue import making
 from dmtools.lta.glue.building import Mismatch
 from dmtools.lta.glue.plans import Plan, Shelf
@@ -49,12 +50,13 @@ class Glue:
     this: Pass
     books: Books
     home: str
+    gate: Gate
     trouble: str = ""  # of outbound: no directory can go on
     made: int = 0
 
     def run(self) -> None:
         """Directories one after the other, until none is left."""
-        while not self.trouble and self.this.goes():
+        while not self.trouble and self.gate.goes():
             ask = ClaimDirectories(
                 states=(PROCESSING, UNCLAIMED), home=self.home, holder=self.this.leases.owner, seconds=self._seconds
             )
@@ -119,7 +121,7 @@ class Claimed:
             self.move(PROCESSING, keep=True, request=plan.sum, why=f"{plan.bundles} bundles of {len(plan.lines)} files")
         for number in range(plan.bundles):
             self.beat()
-            if not this.goes(new=False):
+            if not self.glue.gate.goes(new=False):
                 raise Stopping
             maker = making.Maker(this, self.glue.books, self.glue.home, self.directory, shelf, self.beat)
             self.glue.made += maker.make(plan, number)
@@ -242,7 +244,8 @@ def glue(this: Pass) -> None:
     warehouse.root(this.settings)
     if why := outbound.trouble(this.settings):
         raise Unavailable("no outbound", "lta-glue", why, "mount it, or mend [lta] outbound")
-    Glue(this, books_of(this), id_of(this)).run()
+    books = books_of(this)
+    Glue(this, books, id_of(this), Gate(this, books)).run()
 
 
 def plan(this: Pass) -> None:

@@ -10,7 +10,7 @@ from dmtools import names
 from dmtools.command import Refused
 from dmtools.control.passes import Pass
 from dmtools.lta import warehouse
-from dmtools.lta.api import Books, Conflict, Done, answer
+from dmtools.lta.api import Books, Conflict, Done, Problem, answer
 from dmtools.lta.api.directories import (
     Directories,
     Directory,
@@ -24,6 +24,7 @@ from dmtools.lta.api.directories import (
 from dmtools.lta.glue import texts
 from dmtools.lta.home import id_of
 from dmtools.lta.office import books_of
+from dmtools.lta.refusals import advice
 from dmtools.lta.states import PROBLEM, UNCLAIMED
 from dmtools.storage.answers import StorageError
 
@@ -109,10 +110,9 @@ def set_states(this: Pass, named: Sequence[str], to: str) -> None:
             continue
         try:
             answer(books, SetDirectory(id=one.id, to=to, why=f"by hand: {getpass.getuser()}"), Directory)
-        except Conflict as problem:
-            this.problem(
-                "refused", shown, why=str(problem), left=f"it is {one.state}", next="see docs/lta.md for what may follow"
-            )
+        except Problem as problem:
+            step = advice(problem, "see docs/lta.md for what may follow")
+            this.problem("refused", shown, why=str(problem), left=f"it is {one.state}", next=step)
             continue
         this.moved(one.state, to)
         this.plan(f"{shown}: {one.state} -> {to}")

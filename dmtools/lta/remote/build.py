@@ -14,7 +14,17 @@ from dmtools.command.run import Context, Refused
 
 LIBRARIES = ("click", "tenacity")
 OURS = (
-    *("__init__.py", "clock.py", "names.py", "durable.py", "lta/__init__.py", "lta/wire.py", "lta/remote", "batch"),
+    *(
+        "__init__.py",
+        "clock.py",
+        "names.py",
+        "durable.py",
+        "lta/__init__.py",
+        "lta/wire.py",
+        "lta/distrust.py",
+        "lta/remote",
+        "batch",
+    ),
     *(
         "command/__init__.py",
         "command/completing.py",

@@ -9,11 +9,12 @@ from typing import Any
 
 from dmtools.command.run import Refused, Unavailable
 from dmtools.lta import wire
+from dmtools.lta.distrust import unknown_token, untrusted
 from dmtools.lta.remote.settings import Remote
 
 COMPONENT = "nersc-client"
 PAGE = 1000
-PATIENCE = 15.0  # seconds after which a server that does not answer is away; cron comes again
+LEFT = "tape jobs go on; their results are kept and told to the server later"
 Thing = dict[str, Any]  # a bundle or an errand, as the server gives it
 
 
@@ -24,7 +25,8 @@ class Server:
         self.settings, self.holder = settings, holder
         token = read_token(Path(settings.token_file))
         try:
-            self._wire = wire.Wire(settings.url, token, settings.ca_file, patience=PATIENCE)
+            seconds = float(settings.server_seconds)
+            self._wire = wire.Wire(settings.url, token, settings.ca_file, seconds=seconds, patience=seconds)
         except (wire.Refused, OSError) as problem:  # the address; the certificate authority
             raise Refused(f"[lta] url {settings.url}, ca_file {settings.ca_file or 'of the system'}: {problem}") from None
         self._at = {"destination": settings.destination}
@@ -93,6 +95,8 @@ class Server:
             return self._wire.get(path, params)
         except wire.Away as problem:
             raise self._away(problem) from None
+        except wire.Untrusted as problem:
+            raise untrusted(self.settings.url, self.settings.ca_file, problem, LEFT) from None
         except wire.Refused as problem:
             raise self._refused(problem) from None
 
@@ -101,14 +105,15 @@ class Server:
             return self._wire.post(path, body)
         except wire.Away as problem:
             raise self._away(problem) from None
+        except wire.Untrusted as problem:
+            raise untrusted(self.settings.url, self.settings.ca_file, problem, LEFT) from None
         except wire.Refused as problem:
             if problem.status in (404, 409) and path.endswith("/advance"):
                 raise
             raise self._refused(problem) from None
 
     def _away(self, problem: Exception) -> Unavailable:
-        left = "tape jobs go on; their results are kept and told to it later"
-        return Unavailable("server away", self.settings.url, str(problem), "the next pass asks again", left=left)
+        return Unavailable("server away", self.settings.url, str(problem), "the next pass asks again", left=LEFT)
 
     def _refused(self, problem: wire.Refused) -> Exception:
         if problem.status not in (401, 403):
@@ -116,10 +121,8 @@ class Server:
                 "server refuses", self.settings.url, str(problem), "is this client as new as the server?", left="tape jobs go on"
             )
         if problem.status == 401:
-            site = self.settings.destination
-            step = f"have a new one made at the source: lta-rest-server token add --role worker --site {site} NAME"
-            why = f"{self.settings.url} does not take the token of {self.settings.token_file}: {problem}"
-            return Refused(f"{why}; tape jobs go on and nothing is lost; {step}, and put it into that file, mode 0600")
+            like = f"--role worker --site {self.settings.destination} NAME"
+            return unknown_token(self.settings.url, self.settings.token_file, like, LEFT)
         why = f"the token of {self.settings.token_file} may not do this at {self.settings.url}: {problem}"
         return Refused(f"{why}; it must be that of a worker at {self.settings.destination}, the site of [lta] destination")
 

@@ -52,6 +52,7 @@ class Remote:
     url: str = ""
     token_file: str = ""
     ca_file: str = ""
+    server_seconds: int = 15
     destination: str = "nersc"
     lease_seconds: int = 600
     remote_buffer: str = ""
@@ -71,7 +72,7 @@ class Remote:
 _OURS = ("home", "log", "own_server")
 _DEFAULTS = {one.name: getattr(Remote(), one.name) for one in fields(Remote) if one.name not in _OURS}
 _CHOICES = {"tape": ("directory", "hsi", "commands"), "batch": ("local", "htcondor", "slurm")}
-_FROM_ONE = ("lease_seconds", "tape_seconds", "tape_jobs")
+_FROM_ONE = ("server_seconds", "lease_seconds", "tape_seconds", "tape_jobs")
 
 
 def read(config: Path | None, home: Path | None) -> Remote:
