@@ -18,6 +18,9 @@ from msgspec import Struct
 
 COPY_OPS = frozenset({"fail", "stall", "corrupt", "slow"})
 TAPE_OPS = frozenset({"nothing", "truncate", "no-checksum"})  # of a put at dm-sim archive
+LOGGER_OPS = frozenset(  # of an answer of dm-sim datalogger
+    "say say-after html tail few early-end cut-line unsorted twice glue stars not-finite clock".split()
+)
 REQUEST_OPS = frozenset({"http500", "silent", "slow", "lose-answer"})
 PAGE_OPS = frozenset({"busy", "alert", "half", "markup", "cut", "deaf"})  # of the page of dm-sim dqm
 
@@ -132,7 +135,7 @@ def parse(text: str) -> list[Fault]:
             fault = msgspec.convert(entry, Fault)
         except msgspec.ValidationError as problem:
             raise ValueError(f"fault {number}: {problem}") from None
-        if fault.op not in (known := COPY_OPS | TAPE_OPS | REQUEST_OPS | PAGE_OPS):
+        if fault.op not in (known := COPY_OPS | LOGGER_OPS | TAPE_OPS | REQUEST_OPS | PAGE_OPS):
             raise ValueError(f"fault {number}: unknown op {fault.op!r}; known: {', '.join(sorted(known))}")
         faults.append(fault)
     return faults

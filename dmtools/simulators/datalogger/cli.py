@@ -1,0 +1,50 @@
+"""The command line of `dm-sim datalogger`."""
+
+from __future__ import annotations
+
+import click
+
+from dmtools.command import Context, Refused, tool
+
+
+@tool("dm-sim datalogger", pipeline="sim", component="datalogger", example="dm-sim datalogger --hertz 1")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port, 0: any free one; else from the settings.")
+@click.option("--hertz", default="15", show_default=True, help="How often its devices are logged; a fraction like 1/10, too.")
+@click.option("--keep-days", type=click.FloatRange(min=0), default=10, show_default=True, help="How long it remembers.")
+@click.option("--moved", multiple=True, metavar="DEVICE=NODE", help="A device that another node than MLrn logs.")
+@click.option(
+    "--fold", type=click.IntRange(0, 1), default=0, help="Which of two equal hours a time means: 0 the first, 1 the second."
+)
+def command(context: Context, port: int | None, hertz: str, keep_days: float, moved: tuple[str, ...], fold: int) -> None:
+    """An accelerator's DataLogger as its ACL page shows it: /cgi-bin/acl.pl?acl=...
+
+    \b
+    logger_get   samples of a device of the node MLrn: any name like B:VIMIN, but none of N: (there is no such device);
+                 names that end in 720HZ or _1HZ are logged so often
+    event_log    events 0c, 0f (15 Hz), 07 (720 Hz), 8f (1 Hz), 00 (each supercycle)
+    read, tlg_info/all_event_info, show/whereLogged
+    GET /sim/asked   every query it got
+    It wants the server's token. Times are those of America/Chicago. What a device reads is computed:
+    dmtools/simulators/datalogger/signals.py. Faults in run/sim/datalogger.faults.toml; match is a part of the query; op say or
+    say-after (reason: the text, with status 200), html, tail (the last seconds are lost), few (487 points), early-end, cut-line,
+    unsorted, twice, glue, stars, not-finite, clock (one sample is a year early); those of requests as in the other simulators.
+    """  # noqa: D301 - click wants the character itself
+    from fractions import Fraction
+
+    from dmtools.simulators.datalogger import running
+    from dmtools.simulators.datalogger.acl import Logger
+
+    try:
+        rate = Fraction(hertz)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise Refused(f"--hertz {hertz!r} is no number of samples a second between 0 and 1000; write 15, 0.1 or 1/10")
+    if wrong := [text for text in moved if not text.partition("=")[2]]:
+        raise Refused(f"--moved {wrong[0]!r} is not DEVICE=NODE")
+    if context.dry_run:
+        context.plan(f"would answer for devices of {rate} Hz")
+        return
+    at = context.settings.port("datalogger") if port is None else port
+    nodes = dict(text.split("=", 1) for text in moved)
+    running.serve(context.settings.home, Logger(rate, keep_days, nodes, fold), at)
