@@ -1,4 +1,4 @@
-"""On which line each key of a TOML text stands. For texts that tomllib has taken; used only to tell a problem or an origin."""
+"""On which line each key of a TOML text stands. For texts that tomllib has taken."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ def positions(text: str) -> dict[Place, int]:
     return _Scan(text).run()
 
 
+def spans(text: str) -> dict[Place, tuple[int, int]]:
+    """Where the value of each key begins and ends in the text, as indices; for headers, too, of `[section]` alone."""
+    scan = _Scan(text)
+    scan.run()
+    return scan.spans
+
+
 def find(lines: dict[Place, int], place: Place) -> int:
     """The line of the place, or of what it stands in; 0 when nothing of it is in the text."""
     while place and place not in lines:
@@ -34,6 +41,7 @@ class _Scan:
         self.text, self.at = text, 0
         self.found: dict[Place, int] = {}
         self.tables: dict[Place, int] = {}  # how many [[x]] were seen
+        self.spans: dict[Place, tuple[int, int]] = {}
 
     def run(self) -> dict[Place, int]:
         table: Place = ()
@@ -55,7 +63,7 @@ class _Scan:
             self.found.setdefault(place[:end], line)
 
     def header(self) -> Place:
-        many = self.text.startswith("[[", self.at)
+        many, begin = self.text.startswith("[[", self.at), self.at
         self.at += 2 if many else 1
         keys = self.keys()
         self.at += 2 if many else 1
@@ -67,6 +75,7 @@ class _Scan:
             if place in self.tables:
                 place += (self.tables[place] - 1,)
         self.note(place)
+        self.spans[place] = (begin, self.at)
         return place
 
     def keys(self) -> list[str]:
@@ -89,8 +98,9 @@ class _Scan:
         end, self.at = self.at, start
         self.note(place)
         self.at = end + 1
-        self.skip(_SPACE)
+        begin = self.skip(_SPACE)
         self.value(place)
+        self.spans[place] = (begin, begin + len(self.text[begin : self.at].rstrip()))
 
     def value(self, place: Place) -> None:
         if self.text[self.at] in "\"'":
