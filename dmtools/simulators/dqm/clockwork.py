@@ -42,6 +42,7 @@ class Clockwork:
             run = self._new(at - back * (self.pace.run_seconds + 20))
             for lumi in range(1, self._lumis() + 1):
                 run.lumi_step(run.begun + lumi * self.pace.lumi_seconds)
+                run.work(run.told, self.pace.lumi_seconds)
             run.finish(run.begun + self.pace.run_seconds)
             self.store.upload(run.documents())
         self.next_run(at)

@@ -13,7 +13,7 @@ from dmtools.simulators.dqm import cluster as words
 from dmtools.simulators.dqm.cluster import Cluster
 
 LOG_LINES = 30
-CRASH_CHANCE = 0.004  # of a job, a lumi section
+CRASH_CHANCE = 0.0015  # of a job, a lumi section
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Run:
                 self._move(job, index, at)
 
     def work(self, at: float, seconds: float) -> None:
-        """Events of so many seconds, within a lumi section."""
+        """The events of so many seconds."""
         for job in self.jobs:
             if job.exit_code is None and self.lumi:
                 job.events += int(job.rate * seconds * self.dice.uniform(0.7, 1.3))
@@ -108,7 +108,6 @@ class Run:
 
     def _move(self, job: Job, index: int, at: float) -> None:
         job.lumi, job.seen = max(1, self.lumi - self.dice.choice((0, 0, 0, 1))), at
-        job.events += int(job.rate * self.dice.uniform(0.7, 1.3))
         job.megabytes += self.dice.uniform(-2, 6)
         job.memory = [*job.memory[-199:], (int(at), int(job.megabytes * 1024))]
         _write(job, words.lumi_lines(self.cluster, job.module, self.number, job.lumi, job.events))

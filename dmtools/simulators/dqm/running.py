@@ -31,12 +31,19 @@ def serve(home: Path, pace: Pace, port: int, seed: int | str, *, still: bool) ->
     for one in () if still else clockworks:
         one.begin()
         turning.append(loop.create_task(one.turn()))
+        turning[-1].add_done_callback(lambda task: _stuck(task, signals))
     threading.Thread(target=loop.run_forever, daemon=True, name="dqm").start()
     seat.announce(f"http://127.0.0.1:{at}")
     code = signals.wait()
     seat.leave()
     sys.stdout.flush()
     os._exit(code)  # open websockets would hold up the end
+
+
+def _stuck(task: asyncio.Task[None], signals: Signals) -> None:
+    """A clockwork never ends by itself."""
+    print(f"dm-sim: the clockwork stopped: {task.exception()!r}", file=sys.stderr, flush=True)
+    signals.stop(1)
 
 
 async def _listen(app: web.Application, port: int) -> int:

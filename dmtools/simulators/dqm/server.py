@@ -5,24 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
+import json
 import zlib
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from dmtools.clock import now
 from dmtools.simulators.dqm import sync
 from dmtools.simulators.dqm.clockwork import Clockwork
-from dmtools.simulators.dqm.store import Document, Store
-from dmtools.simulators.faults import FaultsFile, server_error, subjects
+from dmtools.simulators.dqm.listener import FaultsOf, Listener
+from dmtools.simulators.faults import FaultsFile, server_error
 
 COOKIE = "dm-sim"
-LOOK_SECONDS = 0.2  # how soon a socket sees that the faults changed
 UPLOAD_BYTES = 64 << 20
-_PAGE_OPS = frozenset({"busy", "alert", "markup"})
 _PAGE = Path(__file__).with_name("page")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -86,16 +84,8 @@ class Server:
             request.transport.abort()
         return web.Response()
 
-    def _hit(self, request: web.Request, *ops: str) -> Any:
-        return self._faults.find(subjects(request.method, request.path, request.query_string), frozenset(ops))
-
-    def _thin(self, request: web.Request) -> sync.Thin:
-        def thin(documents: list[Document]) -> list[Document]:
-            if not documents or not self._hit(request, "half"):
-                return documents
-            return [one for one in documents if zlib.crc32(one["_id"].encode()) % 2]
-
-        return thin
+    def _faults_of(self, request: web.Request) -> FaultsOf:
+        return FaultsOf(self._faults, request)
 
     # ---- answers ---------------------------------------------------------------------------------------------------
 
@@ -116,7 +106,7 @@ class Server:
     async def _upload(self, request: web.Request) -> web.StreamResponse:
         store = self._clockwork(request).store
         try:
-            documents = (await request.json())["docs"]
+            documents = (await _json(request))["docs"]
             if not isinstance(documents, list):
                 raise TypeError
             return web.json_response({"count": len(documents), "rev": store.upload(documents)})
@@ -128,17 +118,18 @@ class Server:
     async def _proxy(self, request: web.Request) -> web.StreamResponse:
         store = self._clockwork(request).store
         try:
-            messages = (await request.json())["messages"]
-            return web.json_response({"messages": sync.by_proxy(store, messages, self._thin(request))})
+            messages = (await _json(request))["messages"]
+            return web.json_response({"messages": sync.by_proxy(store, messages, self._faults_of(request).thin)})
         except (KeyError, TypeError, ValueError) as problem:
             return web.Response(status=400, text=f'400: write {{"messages": ["<json>", ...]}}: {problem}\n')
 
     async def _show_log(self, request: web.Request) -> web.StreamResponse:
-        for one in self._clockworks.values():
-            for document in one.store.documents([request.match_info["id"]]):
-                packed = base64.b64decode(document.get("stdlog_gzip") or "")
-                return web.Response(text=zlib.decompress(packed).decode("utf-8", "replace") if packed else "")
-        raise web.HTTPNotFound(text="404: no such document\n")
+        wanted = request.match_info["id"]
+        found = [one for clockwork in self._clockworks.values() for one in clockwork.store.documents([wanted])]
+        try:
+            return web.Response(text=zlib.decompress(base64.b64decode(found[0]["stdlog_gzip"])).decode("utf-8", "replace"))
+        except (LookupError, TypeError, ValueError, zlib.error):
+            raise web.HTTPNotFound(text="404: no document of this id has a log\n") from None
 
     async def _next_run(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"run": self._clockwork(request).next_run(now().timestamp())})
@@ -148,69 +139,21 @@ class Server:
     async def _sync(self, request: web.Request) -> web.StreamResponse:
         store = self._clockwork(request).store
         socket = web.WebSocketResponse(max_msg_size=UPLOAD_BYTES)
+        faults = self._faults_of(request)
+        if faults.hit("cut"):
+            return web.Response(status=503, text="503: cut by a fault\n")
         await socket.prepare(request)
-        if self._hit(request, "cut"):
-            await socket.close(code=1001)
-            return socket
-        listener = _Listener(self, request, socket, store)
-        pump = asyncio.create_task(listener.pump())
-        try:
-            async for message in socket:
-                if message.type is WSMsgType.TEXT:
-                    await listener.heard(message.data)
-        except ConnectionError:
-            pass
-        finally:
-            pump.cancel()
-            with suppress(asyncio.CancelledError, ConnectionError):
-                await pump
+        await Listener(store, socket, faults).serve()
         return socket
 
 
-class _Listener:
-    """One websocket: what it was told, and what it is not told because of a fault."""
+async def _json(request: web.Request) -> Any:
+    """The body; NaN and the like, which a browser can't read, are no JSON. Raises ValueError."""
 
-    def __init__(self, server: Server, request: web.Request, socket: web.WebSocketResponse, store: Store) -> None:
-        self._server, self._request, self._socket, self._store = server, request, socket, store
-        self._told: int | None = None  # the last revision that it heard of; None: it asked for none yet
-        self._broken = False
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is no JSON")
 
-    async def heard(self, text: str) -> None:
-        """One message of the page; what is no message is let be, as there."""
-        try:
-            message = sync.parsed(text)
-        except ValueError:
-            return
-        if message.get("event") == "sync_request":
-            await self._break_page()
-            self._told = sync.first_rev(self._store, message.get("known_rev"))
-            await self._tell()
-        elif message.get("event") == "request_documents" and not self._deaf():
-            await self._socket.send_json(sync.given(self._store, message.get("ids"), self._server._thin(self._request)))
-
-    async def pump(self) -> None:
-        """Tells of news, and looks at the faults."""
-        while not self._socket.closed:
-            await self._store.news(LOOK_SECONDS)
-            if self._server._hit(self._request, "cut"):
-                await self._socket.close(code=1001)
-                return
-            await self._break_page()
-            await self._tell()
-
-    async def _tell(self) -> None:
-        if self._told is None or self._store.rev <= self._told or self._deaf():
-            return
-        headers = self._store.headers(self._told)
-        self._told = self._store.rev
-        for message in sync.told(headers):
-            await self._socket.send_json(message)
-
-    async def _break_page(self) -> None:
-        if self._broken or not (fault := self._server._hit(self._request, *_PAGE_OPS)):
-            return
-        self._broken = True
-        await self._socket.send_json({"event": "sim", "op": fault.op, "reason": fault.reason, "seconds": fault.seconds})
-
-    def _deaf(self) -> bool:
-        return bool(self._server._hit(self._request, "deaf"))
+    try:
+        return json.loads(await request.text(), parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("too deep") from None

@@ -54,7 +54,7 @@ class Store:
 
     def runs(self) -> list[int]:
         """The runs that there are documents of, newest first."""
-        return sorted({int(one["run"]) for one in self._documents.values() if one["run"] is not None}, reverse=True)
+        return sorted({one["run"] for one in self._documents.values() if isinstance(one["run"], int)}, reverse=True)
 
     def forget(self, run: int) -> None:
         """Takes the documents of a run away; pages that have them keep them."""

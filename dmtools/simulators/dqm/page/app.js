@@ -42,7 +42,7 @@ function readAddress() {
 function state() {
   const headers = [...link.headers.values()];
   const runs = [...new Set(headers.map((header) => header.run))].filter((run) => run !== null).sort((a, b) => b - a);
-  const run = wanted.track || !wanted.run ? runs[0] : Number(wanted.run);
+  const run = wanted.track || !wanted.run ? runs[0] : Number(wanted.run) || undefined;
   const here = headers.filter((header) => header.run === run);
   link.want(here);
   const documents = here.map((header) => link.documents.get(header._id)).filter((one) => one);

@@ -10,6 +10,7 @@ export class Link {
     this.name = "ws://" + location.host + "/sync";
     this.forget();
     this.closed = false;
+    this.state = "connecting";
     fetch("/info?hosts=" + encodeURIComponent(hosts))
       .then((answer) => answer.json())
       .then((info) => { this.name = `ws://${info.host}:9215/sync`; this.changed(); })
@@ -28,7 +29,6 @@ export class Link {
   open() {
     const scheme = location.protocol === "https:" ? "wss://" : "ws://";
     this.socket = new WebSocket(scheme + location.host + "/sync?hosts=" + encodeURIComponent(this.hosts));
-    this.state = "connecting";
     this.socket.onopen = () => {
       this.state = "open";
       this.asked.clear();
