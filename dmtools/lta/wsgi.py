@@ -46,10 +46,11 @@ def _application(environ: dict[str, Any]) -> Application:
 def _open(environ: dict[str, Any]) -> Application:
     from dmtools.ledger import open_ledger
     from dmtools.lta.server.application import Application
-    from dmtools.lta.server.running import Diary
+    from dmtools.lta.server.running import NAME
     from dmtools.settings import load
+    from dmtools.web.serving import Diary
 
     named = {name: environ.get(name) or os.environ.get(name) for name in ("DMTOOLS_CONFIG", "DMTOOLS_HOME")}
     config, home = (Path(str(value)) if value else None for value in named.values())
     settings = load(config, home)
-    return Application(open_ledger(settings), settings, Diary(settings).write)
+    return Application(open_ledger(settings), settings, Diary(settings, NAME).write)

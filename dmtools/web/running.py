@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 
-from dmtools.command.log import LogFile
 from dmtools.control.entry import Pipeline
 from dmtools.settings import Settings
 from dmtools.web.app import Setup, StatusPage
-from dmtools.web.serving import HttpServer, refuse_open_host
-
-
-class Diary:
-    """HOME/log/dm-web-*.log for a process that outlives its files: each line goes to the file of its time."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def write(self, text: str) -> None:
-        """One line."""
-        file = LogFile(self._settings.home / "log", "dm-web", self._settings.log)
-        file.write(text)
-        file.close()
+from dmtools.web.serving import Diary, HttpServer, refuse_open_host, until_a_signal
 
 
 def serve(
@@ -37,7 +22,7 @@ def serve(
 ) -> None:
     """Serves until SIGTERM or SIGINT raises Stopped here. Raises Refused, Unavailable when it may not or can't listen."""
     refuse_open_host(place[0], behind_proxy=behind_proxy)
-    setup = Setup(settings, *found, scope, Diary(settings).write, secure=behind_proxy)
+    setup = Setup(settings, *found, scope, Diary(settings, "dm-web").write, secure=behind_proxy)
     site = StatusPage(setup)
     server = HttpServer(site.wsgi, *place, settings.web.threads)
     try:
@@ -47,8 +32,7 @@ def serve(
         if problem := site.look():
             up = "the page is up, and shows figures once it can"
             print(f"dm-web: the database can't be read: {problem}; {up}", file=sys.stderr, flush=True)
-        while True:  # Python sees a signal that came in the last moment before a sleep only after it
-            time.sleep(0.5)
+        until_a_signal()
     finally:
         server.stop()
         site.close()

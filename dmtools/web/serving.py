@@ -1,21 +1,26 @@
-"""A WSGI application on cheroot: where it may listen, the headers of every answer, a clean end."""
+"""A WSGI application on cheroot: where it may listen, what it says and logs, the headers of every answer, a clean end."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
+import json
 import os
 import re
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
+import click
 from cheroot import server as http_server
 from cheroot import wsgi
 
-from dmtools.command.run import Refused, Unavailable
+from dmtools.command.log import LogFile
+from dmtools.command.run import Context, Refused, Unavailable
+from dmtools.settings import Settings
 
 _CONTENT = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -36,13 +41,43 @@ _CLOSING_SECONDS = 3
 _CONNECTIONS = 500  # that wait for their next request; each costs a socket, no thread
 
 
-def refuse_open_host(host: str, *, behind_proxy: bool) -> None:
-    """Raises Refused when passwords would go over plain http to where other machines can hear them."""
+TAKE = "dmtools.take"  # in the environ of a request: gives its socket to the application, which answers by itself
+
+
+def refuse_open_host(host: str, *, behind_proxy: bool, danger: str = "read the passwords") -> None:
+    """Raises Refused when passwords would go over plain http to where other machines can hear them, or another `danger`."""
     if not behind_proxy and not _is_local(host):
         raise Refused(
-            f"--host {host} can be reached from other machines, and over plain http others could read the passwords; "
+            f"--host {host} can be reached from other machines, and over plain http others could {danger}; "
             "put a web server that speaks https before it and say --behind-proxy, or leave it at 127.0.0.1"
         )
+
+
+def tell(context: Context, url: str) -> None:
+    """The line that says that a server is ready; at its end it has nothing more to say."""
+    said = f"listening on {url}"
+    click.echo(json.dumps({"schema": 1, "url": url, "said": said}) if context.as_json else said)
+    sys.stdout.flush()
+    context.as_json, context.answer = False, {}
+
+
+def until_a_signal() -> NoReturn:
+    """Waits until SIGTERM or SIGINT raises Stopped here."""
+    while True:  # Python sees a signal that came in the last moment before a sleep only after it
+        time.sleep(0.5)
+
+
+class Diary:
+    """HOME/log/NAME-*.log for a process that outlives its files: each line goes to the file of its time."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._settings, self._name = settings, name
+
+    def write(self, text: str) -> None:
+        """One line, or a block."""
+        file = LogFile(self._settings.home / "log", self._name, self._settings.log)
+        file.write(text)
+        file.close()
 
 
 def _is_local(host: str) -> bool:
@@ -130,12 +165,26 @@ class _Connection(http_server.HTTPConnection):
     RequestHandlerClass = _Request
 
 
+class _Gateway(wsgi.Gateway_10):
+    def get_environ(self) -> Any:
+        environ: Any = super().get_environ()  # type: ignore[no-untyped-call]
+        environ[TAKE] = self._take
+        return environ
+
+    def _take(self) -> Any:
+        """The socket, which from now on nobody else writes to, reads from or closes; no thread waits for it."""
+        self.req.close_connection = self.req.sent_headers = True
+        self.req.conn.linger = True
+        return self.req.conn.socket
+
+
 class _Http(wsgi.Server):
     ConnectionClass = _Connection
     keep_alive_conn_limit = _CONNECTIONS
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.gateway = _Gateway
         self.shutdown_timeout = 1
         self.request_queue_size = 128
         self.max_request_header_size = _HEAD_BYTES

@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 
-from dmtools.command.log import LogFile
 from dmtools.command.run import Refused
 from dmtools.ledger import open_ledger
 from dmtools.lta.server.application import Application
 from dmtools.settings import Settings
-from dmtools.web.serving import HttpServer, refuse_open_host
+from dmtools.web.serving import Diary, HttpServer, refuse_open_host, until_a_signal
 
 NAME = "lta-rest-server"
 THREADS = 8
-
-
-class Diary:
-    """HOME/log/lta-rest-server-*.log; each line goes to the file of its time."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def write(self, text: str) -> None:
-        """One line, or a block."""
-        file = LogFile(self._settings.home / "log", NAME, self._settings.log)
-        file.write(text)
-        file.close()
 
 
 class _Https(BuiltinSSLAdapter):
@@ -66,15 +51,14 @@ def serve(
     """Serves until SIGTERM or SIGINT raises Stopped here. Raises Refused, Unavailable when it may not or can't listen."""
     if tls is None:
         refuse_open_host(place[0], behind_proxy=behind_proxy)
-    diary = Diary(settings)
+    diary = Diary(settings, NAME)
     ledger = open_ledger(settings)
     server = HttpServer(Application(ledger, settings, diary.write).wsgi, *place, THREADS, tls=tls, body_bytes=0)
     try:
         url = server.start()
         diary.write(f"listening on {url}")
         ready(url)
-        while True:  # Python sees a signal that came in the last moment before a sleep only after it
-            time.sleep(0.5)
+        until_a_signal()
     finally:
         server.stop()
         ledger.close()
