@@ -93,7 +93,7 @@ def publish(place: Path, files: Mapping[str, bytes], facts: Mapping[str, str] | 
 
 
 def _rename_to_next(place: Path, made: Path) -> int:
-    number = max(_numbers(place), default=0)
+    number = max(numbers(place), default=0)
     while True:
         number += 1
         try:
@@ -103,7 +103,7 @@ def _rename_to_next(place: Path, made: Path) -> int:
         return number
 
 
-def _numbers(place: Path) -> list[int]:
+def numbers(place: Path) -> list[int]:
     """The numbers of all generations of a place, complete or not; none when there is no such place."""
     try:
         names = os.listdir(place)
@@ -112,9 +112,14 @@ def _numbers(place: Path) -> list[int]:
     return [int(found[1]) for name in names if (found := _NAME.fullmatch(name))]
 
 
+def is_name(name: str) -> bool:
+    """Is a directory of this name a generation, complete or not?"""
+    return _NAME.fullmatch(name) is not None
+
+
 def every(place: Path) -> Iterator[Generation]:
     """The complete generations of a place, the newest first."""
-    for number in sorted(_numbers(place), reverse=True):
+    for number in sorted(numbers(place), reverse=True):
         if (found := read(place / f"g{number:010}")) is not None:
             yield found
 
@@ -169,9 +174,14 @@ def load_newest(place: Path) -> tuple[Generation, dict[str, bytes]] | None:
 
 def remove(generation: Generation) -> None:
     """Takes a generation away: it vanishes at once, then its files go. Raises OSError."""
-    gone = generation.path.with_name(f".gone-{os.getpid()}-{os.urandom(6).hex()}")
+    discard(generation.path)
+
+
+def discard(path: Path) -> None:
+    """The same, of one that perhaps is not whole. Raises OSError."""
+    gone = path.with_name(f".gone-{os.getpid()}-{os.urandom(6).hex()}")
     try:
-        os.rename(generation.path, gone)
+        os.rename(path, gone)
     except FileNotFoundError:
         return  # another cleaner was quicker
     shutil.rmtree(gone)
