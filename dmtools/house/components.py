@@ -82,6 +82,7 @@ COMPONENTS = (
         ("chromium", "chromium-driver"),
         _commands("chromium", "chromedriver"),
     ),
+    Component("firefox", "tests", "a page grabbed by Firefox, too", ("firefox-esr",), _commands("firefox-esr")),
     Component("cron", "tests", "the crontabs, by `crontab -n`", ("cron",), _commands("crontab", "cron")),
     Component("git", "tests", "a clean clone to try", ("git",), _commands("git")),
     # The core packages bring the programs without a service of the machine's own.

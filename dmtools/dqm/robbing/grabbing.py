@@ -1,0 +1,129 @@
+"""The grabber: a process that its keeper may kill at any time. A line comes in, a page is got, a line goes out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dmtools.dqm import record
+from dmtools.dqm.robbing import addresses, browsers, told
+from dmtools.dqm.robbing.addresses import Away
+from dmtools.dqm.robbing.browsers import NoBrowser
+from dmtools.dqm.robbing.endpoint import Endpoint, NoEndpoint
+from dmtools.dqm.robbing.page import BrowserPage, Failed, Refused
+from dmtools.dqm.robbing.told import Stage, Told
+from dmtools.settings import Settings, SettingsError
+from dmtools.settings.dqm import Site
+
+_CONNECTION = ("ERR_", "about:neterror", "dnsNotFound", "connectionFailure", "netTimeout", "NS_ERROR")
+_WAIT_SECONDS = 0.5  # what a wait may take longer than it was told to
+
+
+@dataclass
+class Source:
+    """Where the pages of a site come from: its browser (None: backend http) and its endpoint, both started when needed."""
+
+    site: Site
+    settings: Settings
+    room: Path
+    log: int  # what the driver says goes there
+    stage: Callable[[Stage], None]
+    run: int | None = None  # the old run that is at hand
+    more: bool = False  # others wait
+    _page: BrowserPage | None = None
+    _endpoint: Endpoint | None = None
+    _none: bool = False  # the site has no endpoint
+
+    @property
+    def by_browser(self) -> bool:
+        """Or by the endpoint alone?"""
+        return self.settings.dqm.backend == "browser"
+
+    @property
+    def name(self) -> str:
+        """chromium, firefox or http."""
+        return self.settings.dqm.browser if self.by_browser else "http"
+
+    def begin(self, what: str, waits: float = 0) -> None:
+        """The next step may take [dqm] grab_seconds, and as long as it waits on purpose."""
+        seconds = self.settings.dqm.grab_seconds + waits + (_WAIT_SECONDS if waits else 0)
+        self.stage(Stage(what, seconds, self.run, self.more))
+
+    def address(self) -> addresses.Address:
+        """The site's. Raises Away, SettingsError."""
+        return addresses.find(self.site, self.settings)
+
+    def page(self) -> BrowserPage:
+        """The page in its browser, which is started if there is none. Raises Away, NoBrowser, selenium's errors."""
+        if self._page is None:
+            address = self.address()
+            self.begin("starting the browser")
+            driver = browsers.start(browsers.Tools(self.settings.dqm), self.room, self.log)
+            self._page = BrowserPage(driver, address, self.settings.dqm.grab_seconds)
+        return self._page
+
+    def endpoint(self) -> Endpoint:
+        """It, with the newest headers. Raises NoEndpoint and what `Endpoint.update` raises."""
+        if self._none:
+            raise NoEndpoint("there is none")
+        if self._endpoint is None:
+            self._endpoint = Endpoint(self.address(), self.settings.dqm.grab_seconds)
+        try:
+            self._endpoint.update()
+        except NoEndpoint:
+            self._none = self.by_browser
+            raise
+        return self._endpoint
+
+
+class Work(Protocol):
+    """What a grabber does at each line: `live.Live` or `oldruns.OldRuns`."""
+
+    def round(self, skip: tuple[int, ...]) -> Told:
+        """One page, or none; not of these old runs."""
+
+
+def serve(work: Work, ears: told.Ear, mouth: int) -> None:
+    """A round for each wish that comes, until the end."""
+    while (messages := ears.hear()) is not None:
+        for wish in messages:
+            if isinstance(wish, told.Wish):
+                told.write(mouth, judged(functools.partial(work.round, wish.skip)))
+
+
+def judged(act: Callable[[], Told]) -> Told:
+    """What a round gave; a trouble as one of the words of `record`, with the reason for the log."""
+    import requests
+    import urllib3
+    from selenium.common.exceptions import WebDriverException
+
+    try:
+        return act()
+    except (Away, requests.RequestException) as problem:
+        slow = isinstance(problem, requests.Timeout)
+        return Told(trouble=record.SLOW if slow else record.AWAY, why=_text(problem))
+    except NoEndpoint as problem:
+        return Told(trouble=record.WRONG, why=f'{problem}: the site has no JSON endpoint, so take [dqm] backend = "browser"')
+    except Refused as problem:
+        return Told(trouble=record.REFUSED, why=str(problem))
+    except SettingsError as problem:
+        return Told(trouble=record.REFUSED, why="; ".join(problem.problems))
+    except NoBrowser as problem:
+        return Told(trouble=record.NO_BROWSER, why=str(problem))
+    except Failed as problem:
+        return Told(trouble=record.WRONG, why=str(problem))
+    except WebDriverException as problem:
+        away = any(word in str(problem.msg) for word in _CONNECTION)
+        return Told(trouble=record.AWAY if away else record.WRONG, why=_text(problem))
+    except (urllib3.exceptions.HTTPError, ConnectionError) as problem:
+        return Told(trouble=record.WRONG, why=f"the browser's driver does not answer: {_text(problem)}")
+    except OSError as problem:
+        return Told(trouble=record.WRONG, why=f"{problem.filename or 'a file'}: {problem.strerror or problem}")
+
+
+def _text(problem: BaseException) -> str:
+    """Its first line."""
+    return f"{type(problem).__name__}: {str(problem).strip().partition(chr(10))[0]}"

@@ -1,0 +1,79 @@
+"""The live page of a site: left open, grabbed when it has news."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from dmtools.dqm.robbing import storing
+from dmtools.dqm.robbing.endpoint import Endpoint, NoEndpoint
+from dmtools.dqm.robbing.grabbing import Source
+from dmtools.dqm.robbing.page import Content, Failed, Refused
+from dmtools.dqm.robbing.told import Told
+
+
+class Live:
+    """Rounds of the live page. `once`: no round but the first, so nothing is waited for but what is to be seen."""
+
+    def __init__(self, source: Source, home: Path, *, once: bool) -> None:
+        self._source, self._once = source, once
+        self._place = storing.live(home, source.site.name)
+        self._open = False
+        self._notes: list[str] = []
+
+    def round(self, skip: tuple[int, ...] = ()) -> Told:
+        """Waits for news, takes the page, stores it when it is another one than before. Raises what `judged` knows."""
+        self._notes = []
+        try:
+            return self._stored(self._by_browser() if self._source.by_browser else self._by_endpoint())
+        except BaseException:
+            self._open = False  # a page that is opened anew gives its content anew
+            raise
+
+    def _stored(self, content: Content) -> Told:
+        told = Told(run=content.run, lacking=content.lacking, notes=tuple(self._notes))
+        if content.same:
+            return told
+        generation, new = storing.store(self._place, content, backend=self._source.name)
+        return replace(told, generation=generation.path.name, new=new)
+
+    def _by_endpoint(self) -> Content:
+        self._source.begin("asking the endpoint")
+        return self._source.endpoint().content()
+
+    def _by_browser(self) -> Content:
+        page, limits = self._source.page(), self._source.settings.dqm
+        news = 0.0 if self._once else limits.sleep_seconds
+        if not self._open:
+            news = 0.0
+            self._source.begin("opening the page")
+            page.open(self._source.address().page)
+            self._open = True
+        self._source.begin("grabbing the page", news + limits.sleep_seconds)
+        content = page.grab(limits.sleep_seconds, news=news, jobs=self._jobs())
+        self._notes += [f"a box was sent away: {text!r}" for text in page.alerts]
+        page.alerts.clear()
+        if not content.same and content.run and (endpoint := self._oracle()):
+            content.files |= endpoint.content(content.run).files
+        return content
+
+    def _jobs(self) -> int | None:
+        """How many jobs the newest run has, by the endpoint; None: it isn't known."""
+        endpoint = self._oracle()
+        runs = endpoint.runs() if endpoint else ()
+        return endpoint.jobs(runs[0]) if endpoint and runs else None
+
+    def _oracle(self) -> Endpoint | None:
+        """The endpoint, with which the page is compared. That it has a trouble is no trouble of the page: it is told."""
+        import requests
+
+        if not self._source.settings.dqm.cross_check:
+            return None
+        try:
+            return self._source.endpoint()
+        except NoEndpoint:
+            return None
+        except (Refused, Failed, requests.RequestException) as problem:
+            self._notes.append(f"the page can't be compared with its endpoint: {problem}")
+            return None

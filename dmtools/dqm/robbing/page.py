@@ -1,0 +1,135 @@
+"""The page in its browser: opened, waited for, taken whole by one script in it."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from dmtools.dqm.robbing.addresses import Address
+
+if TYPE_CHECKING:
+    from selenium.webdriver.remote.webdriver import WebDriver
+
+EMPTY = "about:blank"
+_PNG = "data:image/png;base64,"
+_STATUS = "const one = performance.getEntriesByType('navigation')[0]; return one ? one.responseStatus || 0 : 0"
+_ALERTS = 3  # in a row; a page that has more of them is no page
+
+
+class Refused(Exception):
+    """The page wants other cookies: 401 or 403, or it sent us to another host."""
+
+
+class Failed(Exception):
+    """The page can't be had; the text says why."""
+
+
+@dataclass
+class Content:
+    """What one grab gave. `same`: nothing that the grab before did not have; then there is no content."""
+
+    run: int | None
+    runs: tuple[int, ...] = ()
+    running: int = 0
+    link: str = ""
+    lacking: tuple[str, ...] = ()  # what was not seen in time
+    same: bool = False
+    print: str = ""  # a sum over what people see; times that go on by themselves are not in it
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+class BrowserPage:
+    """One tab with one page. All methods raise selenium's WebDriverException when the browser or the page is gone."""
+
+    def __init__(self, driver: WebDriver, address: Address, seconds: float) -> None:
+        self._driver, self._address = driver, address
+        self._given = False  # the cookies
+        self.alerts: list[str] = []  # boxes that were sent away, since somebody looked
+        driver.set_page_load_timeout(seconds)
+        driver.set_script_timeout(seconds)
+
+    def open(self, url: str) -> None:
+        """Loads the page anew, also when only what stands behind its # is another. Raises Refused, Failed."""
+        self._driver.get(EMPTY)
+        self._give_cookies()
+        self._driver.get(url)
+        self._prove()
+
+    def grab(
+        self, show: float, *, news: float = 0, run: int | None = None, jobs: int | None = None, fresh: bool = False
+    ) -> Content:
+        """Waits for news, `news` seconds at most, then for what is to be seen, `show` seconds at most, and takes it.
+
+        `run`, `jobs`: which run it is to show, with how many jobs; `fresh`: also what was there before. Raises Failed.
+        """
+        wish = {"run": run, "jobs": jobs, "news": 1000 * news, "show": 1000 * show, "fresh": fresh}
+        return content(self._calmly(lambda: self._driver.execute_script(script(), wish)))
+
+    def _give_cookies(self) -> None:
+        if self._given or not self._address.cookies:
+            return
+        # A cookie is taken for the host of the page that is open: any answer of it will do, a refusal too.
+        self._driver.get(f"{self._address.origin}/favicon.ico")
+        for name, value in self._address.cookies.items():
+            self._driver.add_cookie({"name": name, "value": value, "path": "/"})
+        self._given = True
+
+    def _prove(self) -> None:
+        """Is it the page, and not a refusal, an error of the server, or another host's page?"""
+        from urllib.parse import urlsplit
+
+        status = self._calmly(lambda: int(self._driver.execute_script(_STATUS)))
+        if status in (401, 403):
+            raise Refused(f"the page refuses us with HTTP {status}")
+        if status >= 400:
+            raise Failed(f"the page's server answers with HTTP {status}")
+        here = urlsplit(self._calmly(lambda: str(self._driver.execute_script("return location.href"))))
+        if f"{here.scheme}://{here.netloc}" != self._address.origin:
+            raise Refused(f"the page sent us to {here.scheme}://{here.netloc}")
+
+    def _calmly(self, act: Any) -> Any:
+        """Does it again when a box stood before the page: the driver has sent it away, and here it is kept to be told."""
+        from selenium.common.exceptions import UnexpectedAlertPresentException
+
+        for _ in range(_ALERTS):
+            try:
+                return act()
+            except UnexpectedAlertPresentException as box:
+                self.alerts.append(str(box.alert_text or ""))
+        raise Failed(f"the page shows boxes again and again: {self.alerts[-1]!r}")
+
+
+@functools.cache
+def script() -> str:
+    """grab.js."""
+    return resources.files("dmtools.dqm.robbing").joinpath("grab.js").read_text()
+
+
+def content(answer: dict[str, Any]) -> Content:
+    """What grab.js gave, as files. Raises Failed when it is something else."""
+    try:
+        found = Content(
+            answer["run"],
+            tuple(int(one) for one in answer["runs"]),
+            int(answer["running"]),
+            str(answer["link"]),
+            tuple(answer["lacking"]),
+            bool(answer.get("same")),
+        )
+        if not found.same:
+            found.files = {"page.html": answer["html"].encode("utf-8", "replace"), **pictures(answer["graphs"])}
+            found.print = hashlib.sha256(answer["print"].encode("utf-8", "replace")).hexdigest()
+    except (KeyError, TypeError, ValueError) as problem:
+        raise Failed(f"the page's script gave something else than a page: {type(problem).__name__}") from None
+    return found
+
+
+def pictures(urls: list[str]) -> dict[str, bytes]:
+    """Data URLs -> graph-N.png. Raises ValueError."""
+    if wrong := [url for url in urls if not url.startswith(_PNG)]:
+        raise ValueError(f"no PNG: {wrong[0][:40]}")
+    return {f"graph-{number}.png": base64.b64decode(url[len(_PNG) :], validate=True) for number, url in enumerate(urls, 1)}
