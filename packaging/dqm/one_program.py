@@ -115,10 +115,10 @@ def refuse(what: str, known: dict[str, tuple[str, ...]]) -> int:
 
 
 def run(words: tuple[str, ...], rest: list[str], shown: str) -> int:
-    """The command itself, which ends the process."""
+    """The command itself, which ends the process; it finds its options where it always does."""
+    sys.argv = [shown, *words[1:], *rest]
     module = importlib.import_module(modules()[words[0]])
-    code = module.main([*words[1:], *rest], prog_name=shown)
-    return int(code or 0)
+    return int(module.main(prog_name=shown) or 0)
 
 
 def as_python(word: str, rest: list[str]) -> int:

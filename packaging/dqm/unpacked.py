@@ -43,8 +43,6 @@ def _die_with_parent() -> None:
     import ctypes
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() == 1 and os.environ.get("_PYI_PARENT_PROCESS_LEVEL", "0") != "0":
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def hold(place: Path) -> int:
