@@ -29,6 +29,7 @@ CALLS = (
     *("unlink", "unlinkat", "rmdir", "ftruncate", "fallocate", "mkdir", "mkdirat", "chmod", "fchmod", "openat"),
     *("connect", "sendto", "sendmsg"),
 )
+WATCH = ["--seccomp-bpf", "-e", f"trace={','.join(CALLS)}"]
 TO_SERVERS = frozenset(("connect", "sendto", "sendmsg"))
 SECONDS = 60
 NO_MORE = "(no such call any more)"
@@ -59,7 +60,12 @@ def relevant(command: Sequence[str], env: dict[str, str], home: Path, log: Path)
 
     Behind the last of each kind stands one that never comes: the command must survive it.
     """
-    _strace(command, env, log, ["--seccomp-bpf", "-e", f"trace={','.join(CALLS)}"])
+    _strace(command, env, log, WATCH)
+    return relevant_in(log, home)
+
+
+def relevant_in(log: Path, home: Path) -> list[Call]:
+    """The same of a log that strace has written with WATCH."""
     found: dict[tuple[str, int], Call] = {}
     last: dict[str, int] = {}
     for _, call in _threads(log, home):
@@ -79,22 +85,41 @@ def disturbed(
     Its --seccomp-bpf would let the signal fall under the table, so a kill goes without. `record`: the log holds every
     call with all its data.
     """
-    rule = f"inject={call.name}:{fault}:when={call.number}"
-    quick = [] if fault.startswith("signal") else ["--seccomp-bpf"]
     trace = ["-s", "100000", "-e", f"trace={','.join(CALLS)}"] if record else ["-e", f"trace={call.name}"]
-    done = _strace(command, env, log, [*quick, *trace, "-e", rule])
-    killed = done.returncode == -9
+    done = _strace(command, env, log, [*trace, *rule(call, fault)])
+    return Outcome(done.returncode, done.stderr, met(log, home, call, killed=done.returncode == -9))
+
+
+def rule(call: Call, fault: str) -> list[str]:
+    """What strace is told to do at the call."""
+    quick = [] if fault.startswith("signal") else ["--seccomp-bpf"]
+    return [*quick, "-e", f"inject={call.name}:{fault}:when={call.number}"]
+
+
+def met(log: Path, home: Path, call: Call, *, killed: bool) -> Call | None:
+    """The call that was hit, by the log."""
     same = [(injected or killed, found) for injected, found in _threads(log, home) if found.name == call.name]
-    met = [found for disturbed_now, found in same if disturbed_now and found.number == call.number]
-    if killed and not met:
+    hit = [found for disturbed_now, found in same if disturbed_now and found.number == call.number]
+    if killed and not hit:
         raise AssertionError(f"killed, but not at {call}: {log.read_text()}")
-    return Outcome(done.returncode, done.stderr, met[0] if met else None)
+    return hit[0] if hit else None
+
+
+def traced(command: Sequence[str], log: Path, options: Sequence[str]) -> list[str]:
+    """The command under strace."""
+    return ["strace", "-f", "-qq", "-y", "-s", "16", "-o", str(log), *options, *command]
 
 
 def _strace(command: Sequence[str], env: dict[str, str], log: Path, options: list[str]) -> subprocess.CompletedProcess[str]:
-    argv = ["strace", "-f", "-qq", "-y", "-s", "16", "-o", str(log), *options, *command]
     return subprocess.run(
-        argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+        traced(command, log, options),
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=SECONDS,
+        check=False,
     )
 
 

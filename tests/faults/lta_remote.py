@@ -46,6 +46,7 @@ BY_NAME = {stage.name: stage for stage in STAGES}
 class RemoteMachine(Machine):
     """The source's HOME, and the remote site's in it, below `remote`."""
 
+    port: int = 0  # of the server; 0: any
     _server: int | None = None
 
     @property
@@ -81,9 +82,15 @@ class RemoteMachine(Machine):
 
     def start_servers(self) -> None:
         """lta-rest-server, and the settings of the remote site, which name it."""
-        env = {**super().environment(offset=0), "DMTOOLS_HOME": str(self.home)}
-        self._server = self.warm.serve("lta-rest-server", "--port", "0", env=env, listening=1)
-        url = (self.place / "server.out").read_text().partition("listening on ")[2].split()[0]
+        self._server = self.warm.serve("lta-rest-server", "--port", str(self.port), env=self.at_source(), listening=1)
+        self.settle_at((self.place / "server.out").read_text().partition("listening on ")[2].split()[0])
+
+    def at_source(self) -> dict[str, str]:
+        """The environment of what runs at the source."""
+        return {**super().environment(offset=0), "DMTOOLS_HOME": str(self.home)}
+
+    def settle_at(self, url: str) -> None:
+        """The settings of the remote site, whose server is there."""
         lines = [f'url = "{url}"', f'token_file = "{self.home}/secrets/lta-nersc.token"', 'remote_buffer = "buffer"']
         lines += ['remote_export = "export"', 'tape_root = "tape"', f'export = "file://{self.remote}/export"']
         (self.remote / "dmtools.toml").write_text("\n".join(["[lta]", *lines, ""]))
