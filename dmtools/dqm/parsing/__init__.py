@@ -1,0 +1,1 @@
+"""From a raw grab to a public page: read, cleaned of what is private, published."""
