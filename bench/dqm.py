@@ -66,7 +66,7 @@ def measured(mirror: Mirror, changes: int) -> list[dict[str, float]]:
     session = requests.Session()
 
     def served() -> str:
-        return session.get(f"{url}/{SITE}", timeout=30).text
+        return session.get(f"{url}/sites/{SITE}", timeout=30).text
 
     mirror.until(lambda: f"{1000 + JOBS - 1}" in served(), 120, "the page is served")
     found = []

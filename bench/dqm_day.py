@@ -82,7 +82,7 @@ def watched(mirror: Mirror, url: str, seconds: float) -> list[dict[str, float]]:
     def read() -> None:
         session = requests.Session()
         while not ended.wait(0.1):
-            answer = session.get(f"{url}/{SITE}", timeout=30)
+            answer = session.get(f"{url}/sites/{SITE}", timeout=30)
             answers["good" if answer.ok and "</html>" in answer.text else "bad"] += 1
 
     mirror.until(lambda: mirror.generations("public"), 120, "the first page is there")

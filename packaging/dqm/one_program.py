@@ -86,17 +86,18 @@ def modules() -> dict[str, str]:
 
 
 def service(rest: list[str]) -> int:
-    """What systemd starts; a name that is none ends with 2, after which the unit stays down. First it sees to the tables."""
-    if len(rest) != 1 or rest[0] not in SERVICES:
-        return refuse(f"there is no service {' '.join(rest)!r}", SERVICES)
+    """What systemd starts: first the tables, then the command. A name that is none ends with 2, and the unit stays down."""
+    name, more = "".join(rest[:1]), rest[1:]
+    if name not in SERVICES:
+        return refuse(f"there is no service {name!r}", SERVICES)
     if not (home := os.environ.get("DMTOOLS_HOME")):
         return refuse("a service needs $DMTOOLS_HOME, the directory with dmtools.toml", SERVICES)
     if not Path(home, "dmtools.toml").is_file():  # what is mirrored is said by a person: no settings are made up here
         return refuse(f"there is no settings file {home}/dmtools.toml: put it there, as the package brought it", SERVICES)
-    word, *options = SERVICES[rest[0]]
-    if code := in_a_child(lambda: run(WORDS["db"], ["upgrade", "--quiet"], f"{PROGRAM} db")):
+    word, *options = SERVICES[name]
+    if name != "server" and (code := in_a_child(lambda: run(WORDS["db"], ["upgrade", "--quiet"], f"{PROGRAM} db"))):
         return code
-    return run(WORDS[word], options, f"{PROGRAM} {word}")
+    return run(WORDS[word], [*options, *more], f"{PROGRAM} {word}")
 
 
 def in_a_child(work: Callable[[], int]) -> int:
