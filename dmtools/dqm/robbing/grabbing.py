@@ -122,6 +122,11 @@ def judged(act: Callable[[], Told]) -> Told:
         return Told(trouble=record.WRONG, why=f"the browser's driver does not answer: {_text(problem)}")
     except OSError as problem:
         return Told(trouble=record.WRONG, why=f"{problem.filename or 'a file'}: {problem.strerror or problem}")
+    except Exception as problem:  # noqa: BLE001 - told with its place; the next round has another grabber
+        import traceback
+
+        place = traceback.extract_tb(problem.__traceback__)[-1]
+        return Told(trouble=record.WRONG, why=f"internal error: {_text(problem)}, in {place.name}, line {place.lineno}")
 
 
 def _text(problem: BaseException) -> str:

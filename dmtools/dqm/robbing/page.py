@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
 
 EMPTY = "about:blank"
 _PNG = "data:image/png;base64,"
-_STATUS = "const one = performance.getEntriesByType('navigation')[0]; return one ? one.responseStatus || 0 : 0"
+_WHERE = """
+const one = performance.getEntriesByType("navigation")[0];
+return [one ? one.responseStatus || 0 : 0, location.origin];
+"""
 _ALERTS = 3  # in a row; a page that has more of them is no page
 
 
@@ -47,6 +52,7 @@ class BrowserPage:
 
     def __init__(self, driver: WebDriver, address: Address, seconds: float) -> None:
         self._driver, self._address = driver, address
+        self._seconds = seconds
         self._given = False  # the cookies
         self.alerts: list[str] = []  # boxes that were sent away, since somebody looked
         driver.set_page_load_timeout(seconds)
@@ -54,10 +60,33 @@ class BrowserPage:
 
     def open(self, url: str) -> None:
         """Loads the page anew, also when only what stands behind its # is another. Raises Refused, Failed."""
-        self._driver.get(EMPTY)
         self._give_cookies()
+        status, origin = self._go(url)
+        if status in (401, 403):
+            raise Refused(f"the page refuses us with HTTP {status}")
+        if status >= 400:
+            raise Failed(f"the page's server answers with HTTP {status}")
+        if origin != self._address.origin:
+            raise Refused(f"the page sent us to {origin}")
+
+    def _go(self, url: str) -> tuple[int, str]:
+        """Leaves what is open, then opens that; gives HTTP's status (0: not told) and whose page it is. Raises Failed."""
+        self._driver.get(EMPTY)
         self._driver.get(url)
-        self._prove()
+        # The driver may come back from `get` before the tab has become another one.
+        for _ in self._tries("the page does not open"):
+            here = self._calmly(lambda: self._driver.execute_script(_WHERE))
+            if here and here[1] != "null":  # Firefox may give nothing at all meanwhile
+                return int(here[0]), str(here[1])
+        raise AssertionError
+
+    def _tries(self, why: str) -> Iterator[None]:
+        """Some, within the time of a grab. Raises Failed after them."""
+        end = time.monotonic() + self._seconds
+        while time.monotonic() < end:
+            yield
+            time.sleep(0.02)
+        raise Failed(why)
 
     def grab(
         self, show: float, *, news: float = 0, run: int | None = None, jobs: int | None = None, fresh: bool = False
@@ -67,29 +96,26 @@ class BrowserPage:
         `run`, `jobs`: which run it is to show, with how many jobs; `fresh`: also what was there before. Raises Failed.
         """
         wish = {"run": run, "jobs": jobs, "news": 1000 * news, "show": 1000 * show, "fresh": fresh}
-        return content(self._calmly(lambda: self._driver.execute_script(script(), wish)))
+        for _ in self._tries("the page gives nothing"):
+            if answer := self._calmly(lambda: self._driver.execute_script(script(), wish)):
+                return content(answer)
+        raise AssertionError
 
     def _give_cookies(self) -> None:
+        """A cookie is taken for the host of the page that is open: any answer of it will do, a refusal too."""
+        from selenium.common.exceptions import InvalidCookieDomainException
+
         if self._given or not self._address.cookies:
             return
-        # A cookie is taken for the host of the page that is open: any answer of it will do, a refusal too.
-        self._driver.get(f"{self._address.origin}/favicon.ico")
+        self._go(f"{self._address.origin}/favicon.ico")
         for name, value in self._address.cookies.items():
-            self._driver.add_cookie({"name": name, "value": value, "path": "/"})
+            for _ in self._tries("the browser takes no cookies for the page's host"):
+                try:
+                    self._driver.add_cookie({"name": name, "value": value, "path": "/"})
+                    break
+                except InvalidCookieDomainException:  # Firefox, while the tab is still becoming another one
+                    continue
         self._given = True
-
-    def _prove(self) -> None:
-        """Is it the page, and not a refusal, an error of the server, or another host's page?"""
-        from urllib.parse import urlsplit
-
-        status = self._calmly(lambda: int(self._driver.execute_script(_STATUS)))
-        if status in (401, 403):
-            raise Refused(f"the page refuses us with HTTP {status}")
-        if status >= 400:
-            raise Failed(f"the page's server answers with HTTP {status}")
-        here = urlsplit(self._calmly(lambda: str(self._driver.execute_script("return location.href"))))
-        if f"{here.scheme}://{here.netloc}" != self._address.origin:
-            raise Refused(f"the page sent us to {here.scheme}://{here.netloc}")
 
     def _calmly(self, act: Any) -> Any:
         """Does it again when a box stood before the page: the driver has sent it away, and here it is kept to be told."""
