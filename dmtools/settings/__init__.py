@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dmtools.names import file_url
+from dmtools.settings.datalogger import Datalogger
 from dmtools.settings.dqm import Dqm
 from dmtools.settings.kinds import (
     PORTS,
@@ -38,6 +39,7 @@ __all__ = [
     "CredentialSettings",
     "Daq",
     "Database",
+    "Datalogger",
     "Dqm",
     "Fts",
     "HomeMissing",
@@ -53,6 +55,7 @@ __all__ = [
     "Web",
     "database_problem",
     "default_daq",
+    "default_datalogger",
     "default_lta",
     "default_rules",
     "find",
@@ -117,6 +120,14 @@ def default_lta(home: Path, found: Lta) -> Lta:
     return msgspec.structs.replace(found, **places)
 
 
+def default_datalogger(home: Path, found: Datalogger) -> Datalogger:
+    """The places of [datalogger] that are not configured: below HOME/datalogger."""
+    below = home / "datalogger"
+    places = {key: getattr(found, key) or str(below / key) for key in ("draft", "out", "site")}
+    stats_url = found.stats_url or f"sqlite:///{below / 'GMPSAI.db'}"
+    return msgspec.structs.replace(found, **places, stats_url=stats_url)
+
+
 def find(config: Path | None = None, home: Path | None = None) -> tuple[Path, Path]:
     """(HOME, settings file) by the order of the contract: --config, $DMTOOLS_CONFIG, HOME/dmtools.toml, /etc."""
     env_home, env_file = os.environ.get("DMTOOLS_HOME"), os.environ.get("DMTOOLS_CONFIG")
@@ -177,6 +188,7 @@ def parse(text: str, *, home: Path, file: Path | None) -> Settings:
         values["migrate"] = msgspec.structs.replace(values.get("migrate", Migrate()), rules=default_rules(home))
     values["daq"] = default_daq(home, values.get("daq", Daq()))
     values["lta"] = default_lta(home, values.get("lta", Lta()))
+    values["datalogger"] = default_datalogger(home, values.get("datalogger", Datalogger()))
     return Settings(**{**values, "home": home, "file": file})
 
 
@@ -198,7 +210,7 @@ def _convert(table: dict[str, Any]) -> dict[str, Any] | None:
 
 def _check(text: str, values: dict[str, Any], file: Path | None) -> None:
     """What the types can't say, of the sections that the file has."""
-    if not values.keys() & {"fts", "migrate", "daq", "database", "control"}:
+    if not values.keys() & {"fts", "migrate", "daq", "dqm", "datalogger", "database", "control"}:
         return
     from dmtools.settings.checks import check
 

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from dmtools import clock
 from dmtools.names import NameRefused, file_path
-from dmtools.settings import dqm_checks
+from dmtools.settings import datalogger_checks, dqm_checks
+from dmtools.settings.datalogger import Datalogger
 from dmtools.settings.dqm import Dqm
 from dmtools.settings.kinds import Control, Daq, Database, Fts, Migrate, Outage, Server
 from dmtools.settings.lines import Place
@@ -28,6 +29,8 @@ def check(section: str, value: object) -> Found:
         return [((section, *place), text) for place, text in _migrate(value)]
     if isinstance(value, Daq):
         return [((section, *place), text) for place, text in _daq(value)]
+    if isinstance(value, Datalogger):
+        return [((section, *place), text) for place, text in datalogger_checks.check(value)]
     if isinstance(value, Dqm):
         return [((section, *place), text) for place, text in dqm_checks.check(value)]
     if isinstance(value, Database):

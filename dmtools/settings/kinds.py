@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from dmtools.settings.datalogger import Datalogger
 from dmtools.settings.dqm import Dqm
 from dmtools.settings.lta import Lta
 
@@ -290,6 +291,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     daq: Daq = Daq()
     lta: Lta = Lta()
     dqm: Dqm = Dqm()
+    datalogger: Datalogger = Datalogger()
     control: Control = Control()
     train_ok: TrainOk = TrainOk()
     web: Web = Web()
@@ -313,6 +315,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "daq": Daq,
     "lta": Lta,
     "dqm": Dqm,
+    "datalogger": Datalogger,
     "control": Control,
     "train_ok": TrainOk,
     "web": Web,

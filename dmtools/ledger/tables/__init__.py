@@ -2,6 +2,7 @@
 
 from dmtools.ledger.tables.common import component, flow, hold, installation, journal, lease, sighting, tally
 from dmtools.ledger.tables.daq import daq_disk, daq_file, daq_zip
+from dmtools.ledger.tables.datalogger import datalogger_file, datalogger_window
 from dmtools.ledger.tables.dqm import dqm_page
 from dmtools.ledger.tables.engine import filelist, ftsjob, transfer
 from dmtools.ledger.tables.frame import metadata
@@ -27,6 +28,8 @@ __all__ = [
     "daq_disk",
     "daq_file",
     "daq_zip",
+    "datalogger_file",
+    "datalogger_window",
     "dqm_page",
     "filelist",
     "flow",
@@ -55,4 +58,4 @@ __all__ = [
     "web_user",
 ]
 
-SCHEMA = "0005"  # the newest migration: what this program reads and writes
+SCHEMA = "0006"  # the newest migration: what this program reads and writes
