@@ -123,7 +123,7 @@ def here(settings: Settings) -> Place:
 
 
 def render(entry: Pipeline, place: Place, every: str | None = None) -> str:
-    """The block of one pipeline: a line for each component that has times, `every` so often but for those of once a day.
+    """The block of one pipeline: a line for each component that has times, `every` so often but for those of once a day and loops.
 
     Raises Refused.
     """
@@ -132,7 +132,7 @@ def render(entry: Pipeline, place: Place, every: str | None = None) -> str:
     lines = [f"# BEGIN dmtools {entry.name}{mark} of {home}", NOTE]
     for component in entry.components:
         if component.cron:
-            when = times(every) if every and not is_rare(component.cron) else component.cron
+            when = times(every) if every and not component.loop and not is_rare(component.cron) else component.cron
             _prove(entry.name, component.name, when)
             lines += [f"# {component.name}: {component.meaning}", f"{when} {command(entry.name, component, place)}"]
     lines.append(f"# END dmtools {entry.name} of {home}")
@@ -142,10 +142,11 @@ def render(entry: Pipeline, place: Place, every: str | None = None) -> str:
 def command(pipeline: str, component: Component, place: Place) -> str:
     """What cron runs: the command under its lock, in an environment of its own, `%` escaped. Raises Refused."""
     name, settings = f"{pipeline}-{component.name}", place.settings
+    program = executable(component.command or name, place)
     words = [place.env, f"PATH={place.bin}:{USUAL}", f"DMTOOLS_HOME={settings.home}"]
     if settings.file and settings.file != settings.home / "dmtools.toml":
         words.append(f"DMTOOLS_CONFIG={settings.file}")
-    words += [place.flock, "-n", "-E", "0", str(settings.home / "run" / f"{name}.lock"), executable(name, place)]
+    words += [place.flock, "-n", "-E", "0", str(settings.home / "run" / f"{name}.lock"), program]
     text = " ".join([*map(shlex.quote, words), component.arguments]).rstrip()
     return text.replace("%", "\\%")
 

@@ -20,7 +20,8 @@ from dmtools.settings import Settings
 class Component:
     """One command of a pipeline. `cron`: the five fields of its crontab line; empty: people run it by hand.
 
-    `optional`: a site may do without it, or have it elsewhere, so it is not late before it ran here once.
+    `optional`: a site may do without it, or have it elsewhere, so it is not late before it ran here once. `command`: its
+    command, where that is not PIPELINE-NAME. `loop`: it goes on by itself, and cron only starts it again.
     """
 
     name: str
@@ -28,6 +29,8 @@ class Component:
     cron: str = ""
     arguments: str = ""
     optional: bool = False
+    command: str = ""
+    loop: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,15 @@ class Probing:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """How many items are in each state now, of how many bytes, and since when the oldest of each is in it."""
+
+    number: dict[str, int]
+    size: dict[str, int]
+    since: dict[str, datetime]
+
+
+@dataclass(frozen=True)
 class Buffer:
     """A place that a pipeline fills: a directory here, whose disk is asked; without a path its owner posts what is free.
 
@@ -171,6 +183,9 @@ class Pipeline:
     `duplicates`: (Probing) -> how many items are being moved twice at once. `notes`: (Probing) -> how its disks, jobs and the
     like stand, an iterable of Note. `person`: the command with which a person begins on what is bad; empty: NAME-triage.
 
+    `counts`: (Probing) -> Counted or None, where files say at any time how the items stand; else, and with None, it is what
+    the passes booked. `works`: (Probing) -> whether the pipeline works in this HOME, though perhaps no pass of it ever ran here.
+
     `held`: (Connection, now) -> who holds what by the pipeline's own tables, an iterable of `claims.Claim`; `hand_back`:
     (Ledger, Settings, claims, by) -> those of them that it ended.
     """
@@ -195,6 +210,8 @@ class Pipeline:
     duplicates: str = ""
     notes: str = ""
     person: str = ""
+    counts: str = ""
+    works: str = ""
     held: str = ""
     hand_back: str = ""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, exc, func, select
 
 from dmtools import clock
+from dmtools.command.named import named
 from dmtools.control import buffers, claims, holds, sightings
-from dmtools.control.entry import Pipeline, Probing, Stuck
+from dmtools.control.entry import Counted, Pipeline, Probing, Stuck
 from dmtools.control.holds import Hold
 from dmtools.ledger import tables
 from dmtools.ledger.journal import BUCKET_SECONDS
@@ -50,6 +51,18 @@ def counts(connection: Connection, entry: Pipeline) -> tuple[dict[str, int], dic
     names = entry.states.names()
     number = {name: int(rows[name][1]) if name in rows else 0 for name in names}
     return number, {name: int(rows[name][2]) if name in rows else 0 for name in names}
+
+
+def counted(look: Probing, entry: Pipeline) -> Counted:
+    """How its items stand: by its files, where it can tell by these, else as the passes booked it."""
+    found: Counted | None = named(entry.counts)(replace(look, entry=entry)) if entry.counts else None
+    return booked(look.connection, entry) if found is None else found
+
+
+def booked(connection: Connection, entry: Pipeline) -> Counted:
+    """How its items stand as the passes booked it."""
+    number, size = counts(connection, entry)
+    return Counted(number, size, entry.oldest(connection, [state for state, n in number.items() if n > 0]))
 
 
 def came(connection: Connection, entry: Pipeline, at: datetime) -> dict[str, tuple[int, int, datetime]]:
@@ -104,9 +117,8 @@ def of(
     connection: Connection, entry: Pipeline, found: list[Hold], at: datetime, settings: Settings | None = None
 ) -> dict[str, Any]:
     """The record of one pipeline, contract section 2; with the settings also what its own functions tell (see `outlook`)."""
-    number, size = counts(connection, entry)
-    busy = [state for state, n in number.items() if n > 0]
-    since = entry.oldest(connection, busy)
+    stands, troubles = _stands(connection, entry, at, settings)
+    number, size, since = stands.number, stands.size, stands.since
     hour = came(connection, entry, at)
     flow = inflow(entry, hour, at)
     left = sum(number[state] for state in entry.open)
@@ -116,7 +128,9 @@ def of(
         "control": {"state": holds.in_force(found, entry.name), "holds": [hold.record() for hold in mine]},
         "counts": number,
         "bytes": size,
-        "oldest": {state: max(0, round((at - since[state]).total_seconds())) for state in busy if state in since},
+        "oldest": {
+            state: max(0, round((at - since[state]).total_seconds())) for state, n in number.items() if n > 0 and state in since
+        },
         "rate": {"files_per_hour": flow[0], "bytes_per_hour": flow[1]},
         "came": {state: {"files": hour[state][0], "bytes": hour[state][1]} if state in hour else NONE for state in number},
         "eta": clock.iso(eta),
@@ -124,15 +138,33 @@ def of(
         "bad": list(entry.bad),
         "components": components(connection, entry, found),
         "seen": seen(connection, entry),
-        **outlook(connection, entry, {state: row[1] for state, row in hour.items()}, at, settings),
+        **outlook(connection, entry, {state: row[1] for state, row in hour.items()}, at, settings, troubles),
     }
 
 
+def _stands(connection: Connection, entry: Pipeline, at: datetime, settings: Settings | None) -> tuple[Counted, list[str]]:
+    """Where its own function fails, what was booked, and a sentence for `troubles`."""
+    try:
+        return (booked(connection, entry) if settings is None else counted(Probing(settings, connection, at), entry)), []
+    except exc.DBAPIError:
+        raise
+    except Exception as problem:  # noqa: BLE001 - a third party's function must not hide the rest
+        said = (
+            f"how {entry.name} stands can't be asked: {type(problem).__name__}: {problem}; the counts are those that were booked"
+        )
+        return booked(connection, entry), [said]
+
+
 def outlook(
-    connection: Connection, entry: Pipeline, bytes_came: dict[str, int], at: datetime, settings: Settings | None
+    connection: Connection,
+    entry: Pipeline,
+    bytes_came: dict[str, int],
+    at: datetime,
+    settings: Settings | None,
+    troubles: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The buffers, what is stuck, what is moved twice, disks and jobs; one that can't be asked is told in `troubles`."""
-    result: dict[str, Any] = {"buffers": [], "stuck": [], "duplicates": [], "notes": [], "troubles": []}
+    result: dict[str, Any] = {"buffers": [], "stuck": [], "duplicates": [], "notes": [], "troubles": [*troubles]}
     if settings is None:
         return result
     look = Probing(settings, connection, at)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.engine import Row
 
 from dmtools import clock
+from dmtools.command.named import named
 from dmtools.control import buffers, figures, hindrances, holds, sightings, troubles
 from dmtools.control.cadence import patience
 from dmtools.control.entry import Buffer, Component, Figure, Pipeline, Probing
@@ -44,10 +45,14 @@ class Look:
             self.ran.setdefault(row.pipeline, {})[row.name] = row
 
     def judged(self) -> Iterator[tuple[Pipeline, dict[str, Row[Any]]]]:
-        """The pipelines of the scope that ever ran here, and the rows of their components."""
+        """The pipelines of the scope that work here, or ever did, and the rows of their components."""
         for name, entry in self.entries.items():
-            if name in self.ran and self.scope.partition("/")[0] in ("all", name):
-                yield entry, self.ran[name]
+            if self.scope.partition("/")[0] in ("all", name) and (name in self.ran or self._works(entry)):
+                yield entry, self.ran.get(name, {})
+
+    def _works(self, entry: Pipeline) -> bool:
+        """Without a pass that ran here: only what is served, or the like."""
+        return bool(entry.works) and bool(named(entry.works)(Probing(self.settings, self.connection, self.at, entry)))
 
     def is_whole(self) -> bool:
         """Is it about more than one component?"""
@@ -172,8 +177,8 @@ def items(look: Look) -> Iterator[Figure]:
     """Counts by state, the oldest of each open state, and those that need a person."""
     limits = look.settings.train_ok
     for entry, _ in look.judged() if look.is_whole() else ():
-        number, size = figures.counts(look.connection, entry)
-        oldest = entry.oldest(look.connection, [state for state in entry.open if number[state] > 0])
+        stands = figures.counted(_probing(look), entry)
+        number, size, oldest = stands.number, stands.size, stands.since
         for state in entry.states.names():
             labels = {"pipeline": entry.name, "state": state}
             yield Figure("items", labels, number[state], f"{entry.name} {state}: {number[state]}")

@@ -32,6 +32,10 @@ LTA_LOAD = "No disk is left to dump"
 LTA_DISK = "An arriving disk or its slot is bad"
 LTA_DIRECTORY = "A full directory has a problem"
 LTA_AUDIT = "The tape has other bytes"
+DQM_STALE = "A mirrored page is Stale"
+DQM_DOWN = "A mirrored page is Down"
+DQM_BROKEN = "A mirrored page is not understood"
+DQM_TREE = "The mirror's directories grow"
 
 OF_FIGURES = {
     "server_away": SERVER_AWAY,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from dmtools import clock
 from dmtools.control.passes import Pass
@@ -12,6 +13,7 @@ from dmtools.dqm.freshness import Verdict
 from dmtools.dqm.states import STATES
 from dmtools.ledger import tables
 from dmtools.ledger.journal import Move, advance, count_new, record
+from dmtools.ledger.types import AnyRow
 
 TABLE = tables.dqm_page
 
@@ -22,7 +24,8 @@ def book(this: Pass, site: str, verdict: Verdict) -> bool:
     Gives whether it has changed. Raises LedgerUnavailable: then nothing is written, and the next round says it anew.
     """
     with this.ledger.read() as connection:
-        before = state_of(connection, site)
+        row = row_of(connection, site)
+    before: str | None = row.state if row is not None else None
     if before == verdict.state:
         return False
     if this.dry_run:
@@ -40,10 +43,20 @@ def _said(site: str, before: str | None, verdict: Verdict) -> str:
     return f"{site}: {before or 'new'} -> {verdict.state}{': ' + verdict.why if verdict.why else ''}"
 
 
-def state_of(connection: Connection, site: str) -> str | None:
+def row_of(connection: Connection, site: str) -> AnyRow | None:
     """How the page stood when that was booked last; None: it never was."""
-    found: str | None = connection.execute(select(TABLE.c.state).where(TABLE.c.site == site)).scalar()
-    return found
+    return connection.execute(select(TABLE).where(TABLE.c.site == site)).first()
+
+
+def oldest(connection: Connection, states: Sequence[str]) -> dict[str, datetime]:
+    """When the first page of each state came into it."""
+    query = select(TABLE.c.state, func.min(TABLE.c.since)).where(TABLE.c.state.in_(states)).group_by(TABLE.c.state)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def counted(connection: Connection) -> dict[str, tuple[int, int]]:
+    """(pages, bytes) by state, of the rows."""
+    return {row[0]: (int(row[1]), 0) for row in connection.execute(select(TABLE.c.state, func.count()).group_by(TABLE.c.state))}
 
 
 def _moved(connection: Connection, site: str, verdict: Verdict, by: str, at: datetime) -> str | None:

@@ -125,7 +125,9 @@ def test_servers_away_are_shown_with_since_when(home: Path, ledger: Ledger) -> N
 def test_one_pipeline_and_the_near_name(home: Path) -> None:
     assert run("dm-monitoring", "MIGRATE", "--json", home=home).ok().json["pipelines"].keys() == {"migrate"}
     assert "did you mean 'migrate'?" in run("dm-monitoring", "migrat", home=home).gave(2).err
-    assert "not installed here" in run("dm-monitoring", "dqm", home=home).gave(2).err
+    with (home / "dmtools.toml").open("a") as file:
+        file.write('pipelines.gone = "no_such_module.register"\n')
+    assert "not installed here" in run("dm-monitoring", "gone", home=home).gave(2).err
 
 
 def test_a_pipe_gets_one_fact_a_line(home: Path, ledger: Ledger) -> None:
