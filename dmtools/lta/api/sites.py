@@ -94,7 +94,7 @@ class Say(Ask, frozen=True, kw_only=True):
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """Counts and bytes by state; `duplicates`: bundles whose file is shipped twice to one destination (cannot be)."""
+    """Counts and bytes by state; `errands`: those that are open. `duplicates`: shipped twice to one destination (can't be)."""
 
     counts: dict[str, int]
     bytes: dict[str, int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Table, func, select
@@ -13,9 +14,11 @@ from dmtools.ledger import tables, upsert
 from dmtools.lta.api import LOCAL, NotAllowed, Wrong
 from dmtools.lta.api.sites import Control, Figures, Heartbeat, ListSites, Say, Sites, SiteState, Status, Word
 from dmtools.lta.books.desk import Desk
-from dmtools.lta.states import STATES
+from dmtools.lta.states import ERRAND_STATES, FIXITY_DONE, REMOTE_CLEANED, STATES
 
 SITE, BUNDLE = tables.lta_site, tables.lta_bundle
+# What is done is asked for by nobody, and each night's audit makes more of it.
+OPEN_ERRANDS = tuple(state for state in ERRAND_STATES.names() if state not in (FIXITY_DONE, REMOTE_CLEANED))
 
 
 def sites(desk: Desk, _ask: ListSites) -> Sites:
@@ -86,17 +89,18 @@ def status(desk: Desk, _ask: Status) -> Figures:
     query = select(tally.state, func.sum(tally.n), func.sum(tally.bytes)).where(tally.pipeline == STATES.pipeline)
     rows = {row[0]: (int(row[1]), int(row[2])) for row in desk.connection.execute(query.group_by(tally.state))}
     counts = {name: rows.get(name, (0, 0)) for name in STATES.names()}
-    twins = select(func.count()).where(BUNDLE.c.twin.is_not(None), BUNDLE.c.live_key.is_not(None))
+    twins = select(func.count()).where(BUNDLE.c.twin > 0, BUNDLE.c.live_key.is_not(None))
     return Figures(
         counts={name: n for name, (n, _) in counts.items()},
         bytes={name: size for name, (_, size) in counts.items()},
         disks=_by_state(desk, tables.lta_disk),
         directories=_by_state(desk, tables.lta_directory),
-        errands=_by_state(desk, tables.lta_errand),
+        errands=_by_state(desk, tables.lta_errand, OPEN_ERRANDS),
         duplicates=int(desk.connection.execute(twins).scalar_one()),
     )
 
 
-def _by_state(desk: Desk, table: Table) -> dict[str, int]:
-    query = select(table.c.state, func.count()).group_by(table.c.state).order_by(table.c.state)
+def _by_state(desk: Desk, table: Table, among: Sequence[str] = ()) -> dict[str, int]:
+    where = [table.c.state.in_(among)] if among else []
+    query = select(table.c.state, func.count()).where(*where).group_by(table.c.state).order_by(table.c.state)
     return {row[0]: row[1] for row in desk.connection.execute(query)}
