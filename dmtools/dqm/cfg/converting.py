@@ -16,6 +16,7 @@ from dmtools.settings.dqm import Dqm
 from dmtools.settings.problems import diagnose
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_BEGINS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # a URL
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _sites(found: Conversion, option: Option, known: dict[str, Option]) -> None:
     paths = _list(known[old.PATHS].text) if old.PATHS in known else []
     if paths and len(paths) != len(urls):
         why.append(f"ROBBER_OUTPUT_PATHS has {len(paths)} entries, and the original ended there")
-    sites = [{"name": name, "url": url} for name, url in zip(_names(paths, len(urls)), urls, strict=True)]
+    sites = [{"name": name, "url": url} for name, url in zip(names_of(paths, len(urls)), urls, strict=True)]
     found.take(option, {"sites": sites}, "; ".join(why))
 
 
@@ -157,7 +158,7 @@ def _urls(text: str) -> tuple[list[str], list[str]]:
     urls: list[str] = []
     cut = False
     for part in text.split(","):
-        if urls and part.strip() and "://" not in part.partition("#")[0].partition("?")[0]:
+        if urls and part.strip() and not _BEGINS.match(part.strip()):
             urls[-1] += f",{part.strip()}"
             cut = True
         elif part.strip():
@@ -169,7 +170,8 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _names(paths: list[str], count: int) -> list[str]:
+def names_of(paths: list[str], count: int) -> list[str]:
+    """The last word of each path; where that is no name, or comes twice, `site-2` by its place."""
     usual = ("production", "playback")
     names: list[str] = []
     for number in range(count):
