@@ -91,7 +91,7 @@ class Mirror:
             process.kill()
             raise
 
-    def until(self, condition: Any, seconds: float, what: str) -> Any:
+    def until(self, condition: Any, seconds: float, what: str, every: float = 0.01) -> Any:
         """Asks until it gives something true, and gives that. Raises TimeoutError, or when a command has ended."""
         end = time.monotonic() + seconds
         while not (found := condition()):
@@ -100,7 +100,7 @@ class Mirror:
                     raise RuntimeError(f"{name} ended with {process.returncode} before {what}")
             if time.monotonic() > end:
                 raise TimeoutError(f"not within {seconds} s: {what}")
-            time.sleep(0.01)
+            time.sleep(every)
         return found
 
     def upload(self, *documents: dict[str, Any]) -> None:

@@ -106,6 +106,13 @@ COMPONENTS = (
     Component("nagios", "tests", "a real nagios runs dm-train-ok", ("nagios4-core", "nagios4-common"), _commands("nagios4")),
     Component("root", "tests", "small full disks, servers under their own users", (), _may_mount),
     Component(
+        "rpm",
+        "tests",
+        "dqm's RPM: built, installed below a prefix, its units proved, erased",
+        ("rpm", "systemd", "binutils"),
+        _commands("rpm", "rpmbuild", "systemd-analyze", "strip"),
+    ),
+    Component(
         "slurm",
         "tests",
         "zip jobs in a real Slurm",
