@@ -142,5 +142,8 @@ document.addEventListener("change", (event) => {
   if (event.target.getAttribute("ng-model") === "trackRun") go({ trackRun: event.target.checked ? "" : null });
 });
 window.addEventListener("hashchange", readAddress);
+// A browser may keep a page that was left, with its websocket.
+window.addEventListener("pagehide", () => link.close());
+window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 setInterval(render, 1000); // ages go on
 readAddress();

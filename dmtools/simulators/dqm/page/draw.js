@@ -7,16 +7,24 @@ export function morph(old, text) {
 }
 
 function children(old, wanted) {
-  const news = [...wanted.childNodes];
-  const olds = [...old.childNodes];
-  news.forEach((next, place) => {
-    const was = olds[place];
-    if (!was) old.append(next);
-    else if (was.nodeName !== next.nodeName || key(was) !== key(next)) was.replaceWith(next);
-    else if (was.nodeType === Node.ELEMENT_NODE) element(was, next);
+  const kept = new Map([...old.childNodes].filter(key).map((node) => [key(node), node]));
+  let place = old.firstChild;
+  for (const next of [...wanted.childNodes]) {
+    const was = key(next) ? kept.get(key(next)) : place;
+    if (!was || was.nodeName !== next.nodeName || key(was) !== key(next)) {
+      old.insertBefore(next, place);
+      continue;
+    }
+    if (was === place) place = place.nextSibling;
+    else old.insertBefore(was, place);
+    if (was.nodeType === Node.ELEMENT_NODE) element(was, next);
     else if (was.nodeValue !== next.nodeValue) was.nodeValue = next.nodeValue;
-  });
-  for (const surplus of olds.slice(news.length)) surplus.remove();
+  }
+  while (place) {
+    const after = place.nextSibling;
+    place.remove();
+    place = after;
+  }
 }
 
 const key = (node) => (node.getAttribute && node.getAttribute("data-key")) || "";

@@ -33,7 +33,7 @@ ${rows}
 
 function row(job) {
   const extra = job.extra || {};
-  const events = Number(job.events_total);
+  const events = Number(job.events_total ?? NaN); // null is no count
   const rate = Number(job.events_rate || 0).toFixed(1);
   const oddly = extra.lumi_stats && extra.lumi_stats.closed_abnormally;
   const lumi = `<span class="label label-${oddly ? "warning" : "info"} ng-binding">${safe(job.cmssw_lumi ?? "-")}</span>`;
