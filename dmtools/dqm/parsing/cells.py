@@ -25,8 +25,8 @@ def time_and_age(text: str) -> tuple[datetime | None, float | None]:
 
 
 def host(text: str) -> str:
-    """A host's name."""
-    if not _HOST.fullmatch(text):
+    """A host's name, or its address; a mere number is neither."""
+    if not _HOST.fullmatch(text) or text.isdecimal():
         raise ValueError("no name of a host")
     return text
 
@@ -58,10 +58,10 @@ def exit_code(text: str) -> int | None:
 
 
 def tag(text: str) -> str | None:
-    """A job's tag."""
+    """A job's tag; a number, or the letter of a state, is the text of another cell."""
     if not text:
         return None
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+.-]{0,63}", text, re.ASCII):
+    if not re.fullmatch(r"(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_+.-]{1,63}", text, re.ASCII):
         raise ValueError("no tag")
     return text
 

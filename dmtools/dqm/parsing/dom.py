@@ -36,6 +36,7 @@ _HALF = "info"  # the class of a row whose document has not come yet
 _LOG_ROW = "_show_inline == 'log'"
 _GRAPHS = {"graph-dqm-timestamps-lumi": "file delivery delay", "graph-dqm-events-lumi": "accepted events"}
 _NO_LOG = "logfile not available"
+_PID = re.compile(r"pid(\d{1,10})$", re.ASCII)
 _ID = re.compile(r"/show_?log/([^/?#]+)")
 
 
@@ -189,9 +190,13 @@ def _tables(root: Any) -> list[tuple[Any, dict[str, int]]]:
 
 
 def _read_table(body: Any, columns: dict[str, int], page: FoundPage) -> None:
+    if sum(1 for _ in body.iter("tr")) != sum(1 for _ in body.iterchildren("tr")):
+        raise NotUnderstood(Trouble(ROW, "a row within a row", _fragment(body)))
     job: FoundJob | None = None
     logs: list[tuple[str, FoundJob | None, tuple[str, ...], Any]] = []
-    for row in body.iterchildren("tr"):
+    for row in body:
+        if row.tag != "tr":
+            raise NotUnderstood(Trouble(ROW, f"<{row.tag}> among the rows", _fragment(row)))
         condition = row.get("ng-if")
         if condition is None:
             job = _job(row, columns, page)
@@ -234,6 +239,8 @@ def _job(row: Any, columns: dict[str, int], page: FoundPage) -> FoundJob:
     except ValueError:
         raise NotUnderstood(Trouble(ROW, "neither host nor pid", _fragment(row))) from None
     job = FoundJob(id=_id_of(row) or f"{text['tag']}-{pid}-{host}", host=host, pid=pid)
+    if (told := _PID.search(job.id)) and pid is not None and int(told[1]) != pid:
+        raise NotUnderstood(Trouble(ROW, f"pid {pid} is not that of {job.id}", _fragment(row)))
     wrong = []
     for name, read_it in (
         ("timestamp", _time),
@@ -251,7 +258,7 @@ def _job(row: Any, columns: dict[str, int], page: FoundPage) -> FoundJob:
         wrong.append("state")
     if wrong:
         page.troubles.append(Trouble(CELL, f"{', '.join(dict.fromkeys(wrong))} of {job.id}", _fragment(row)))
-    return job
+    return job if len(wrong) < 2 else FoundJob(id=job.id, host=job.host, pid=job.pid)  # who knows whose cells the others are
 
 
 def _time(job: FoundJob, text: str) -> None:

@@ -23,6 +23,7 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x9f\xad\u061c\u115f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
 )
 _ENCODED = re.compile(r"\S*(?:%[0-9A-Fa-f]{2}|&#?\w{1,8};|=[0-9A-F]{2}=)\S*")
+_CODE = re.compile("[A-Za-z0-9+/=_-]")
 _WHOLE_WORD = 5  # a shorter known word is hidden where it stands alone
 
 
@@ -35,8 +36,8 @@ class Cleaner:
 
     def __init__(self, settings: Dqm) -> None:
         self.trouble = ""  # why nothing can be cleaned
-        self._show = frozenset(word.casefold() for word in settings.show)
-        self._hide = [word.casefold() for word in settings.hide if word]
+        self._show = frozenset(word.lower() for word in settings.show)
+        self._hide = [word.lower() for word in settings.hide if word]
         self._patterns: list[re.Pattern[str]] = []
         for pattern in settings.hide_patterns:
             try:
@@ -50,7 +51,7 @@ class Cleaner:
 
     def learn(self, words: Iterable[str]) -> None:
         """Words that are private, as the page shows elsewhere."""
-        new = {word.casefold() for word in words} - self._known.keys() - self._show
+        new = {word.lower() for word in words} - self._known.keys() - self._show
         if not new:
             return
         if len(self._known) + len(new) > KNOWN_MOST:  # old runs' ids: those of now are said again with each page
@@ -133,8 +134,9 @@ class Cleaner:
         line = self._without_words(line)
         for pattern in self._patterns:
             line = pattern.sub(HIDDEN, line)
+        small = line.lower()
         for rule in rules.BUILT_IN:
-            if not rule.hint or any(letter in line for letter in rule.hint):
+            if not rule.hints or any(hint in small for hint in rule.hints):
                 line = self._ruled(rule, line)
         return line
 
@@ -143,7 +145,7 @@ class Cleaner:
             return rule.pattern.sub(rule.instead, line)
 
         def instead(match: re.Match[str]) -> str:
-            whole = match[0].casefold().strip(".,;:!?()[]'\"")
+            whole = match[0].lower().strip(".,;:!?()[]'\"")
             if whole in self._show or re.split(r"[\s=:\"'(]", whole)[-1] in self._show:
                 return match[0]
             return match.expand(rule.instead) if isinstance(rule.instead, str) else rule.instead(match)
@@ -151,17 +153,10 @@ class Cleaner:
         return rule.pattern.sub(instead, line)
 
     def _without_words(self, line: str) -> str:
-        for word in () if self._words is None else (self._words,):
-            small = line.casefold()
-            if len(small) != len(line):
-                small = line.lower() if len(line.lower()) == len(line) else line
-            if match := word.search(small):
-                parts, end = [], 0
-                for match in word.finditer(small):
-                    parts += [line[end : match.start()], HIDDEN]
-                    end = match.end()
-                line = "".join([*parts, line[end:]])
-        return self._coded.sub(HIDDEN, line) if self._coded is not None else line
+        if self._words is not None:
+            small = line.lower()
+            line = _hidden(line, self._words.finditer(small if len(small) == len(line) else line))
+        return line if self._coded is None else _hidden(line, self._coded.finditer(line), _CODE)
 
     def _encoded(self, line: str) -> str:
         """A word that says something private when it is decoded is hidden whole."""
@@ -180,6 +175,31 @@ class Cleaner:
             return HIDDEN
 
         return _ENCODED.sub(instead, line)
+
+
+def _hidden(line: str, found: Iterable[re.Match[str]], around: re.Pattern[str] | None = None) -> str:
+    """Without what was found; `around`: and without what belongs to it on both sides."""
+    parts, end = [], 0
+    for match in found:
+        begin, stop = match.span()
+        if around is not None:
+            begin, stop = _before(line, begin, around), _behind(line, stop, around)
+        if stop > end:
+            parts += [line[end : max(begin, end)], HIDDEN]
+            end = stop
+    return "".join([*parts, line[end:]]) if parts else line
+
+
+def _before(line: str, at: int, around: re.Pattern[str]) -> int:
+    while at and around.match(line[at - 1]):
+        at -= 1
+    return at
+
+
+def _behind(line: str, at: int, around: re.Pattern[str]) -> int:
+    while at < len(line) and around.match(line[at]):
+        at += 1
+    return at
 
 
 def _plain(line: str) -> str:

@@ -17,11 +17,11 @@ PATH, HOST, USER, MAIL, URL, ADDRESS, SECRET, HIDDEN = (
 
 @dataclass(frozen=True)
 class Rule:
-    """`hint`: characters of which a line must have one, else the rule has nothing to do there; empty: none is needed."""
+    """`hints`: a line that holds none of them, in small letters, can't have what the rule looks for; none: it may."""
 
     pattern: re.Pattern[str]
     instead: str | Callable[[re.Match[str]], str]
-    hint: str = ""
+    hints: tuple[str, ...] = ()
 
 
 _KEYWORDS = (
@@ -33,10 +33,14 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})"
 # Endings of names that are files or code, not domains.
 _NO_DOMAIN = (
     r"(?:root|py|pyc|cc|cpp|cxx|hh|hpp|so|log|txt|dat|raw|xml|json|jsn|ini|pb|db|sqlite|cfg|cfi|cff|html|css|gz|zip|tar|md|sh|csv|png"
-    r"|pdf|yml|yaml|toml|out|err|tmp|bin|cms\.[A-Z]\w*)"
+    r"|pdf|yml|yaml|toml|out|err|tmp|bin)"
 )
+# Words with dots that are configuration of CMSSW, not hosts: process.source, cms.Source.
+_NO_HOST_NAME = r"(?!(?:process|self|sys|os)\.[A-Za-z]|cms\.[A-Z])"
 # First parts of words like run-380001, which are no hosts.
-_NO_HOST = r"(?:run|ls|lumi|stream|utf|iso|event|thread|job|module|step|exit|level|core|cpu|sha|md|crc|sse|avx|phase|part|line)"
+_NO_HOST = re.compile(
+    r"(?i)(?:run|ls|lumi|stream|utf|iso|event|thread|job|module|step|exit|level|core|cpu|sha|md|crc|sse|avx|phase|part|line)-\d+"
+)
 _UNITS = (
     r"(?:evt|evts|event|events|ev|kb|mb|gb|b|kib|mib|gib|hz|ms|us|s|ls|and|or|n|a|i|o|r|w|yes|no|on|off|input|output|read|write)"
 )
@@ -59,12 +63,20 @@ def _v6(match: re.Match[str]) -> str:
     return match[0] if re.fullmatch(r"\d{1,2}:\d\d:\d\d", match[0]) else ADDRESS
 
 
+def _dashed(match: re.Match[str]) -> str:
+    """Words with dashes and digits: a host, but for such as run-380001."""
+    word = match[0]
+    return word if not re.search(r"\d", word) or _NO_HOST.fullmatch(word) else HOST
+
+
 def _token(match: re.Match[str]) -> str:
     """A long word without meaning: digits among letters, or both cases mixed as no name mixes them."""
     word = match[0]
     letters = sum(1 for c in word if c.isalpha())
     digits = sum(1 for c in word if c.isdigit())
     if digits >= 2 and letters >= 2 and (len(word) >= 24 or _is_mixed(word)):
+        return SECRET
+    if digits and word.upper() == word and "_" not in word:
         return SECRET
     return SECRET if len(word) >= 24 and (word.endswith("=") or _is_mixed(word)) else word
 
@@ -75,53 +87,65 @@ def _is_mixed(word: str) -> bool:
     return changes * 2.2 >= len(word)
 
 
-def _rule(pattern: str, instead: str | Callable[[re.Match[str]], str], hint: str = "") -> Rule:
-    return Rule(re.compile(pattern), instead, hint)
+def _rule(pattern: str, instead: str | Callable[[re.Match[str]], str], *hints: str) -> Rule:
+    return Rule(re.compile(pattern), instead, hints)
 
+
+_SECRET_HINTS = ("pass", "pwd", "secret", "token", "credential", "key", "auth", "cookie", "session", "signature", "proxy")
+_PERSONS = ("user", "login", "logname", "account", "owner", "operator", "shifter", "author", "sudo", "contact", "group")
 
 BUILT_IN = (
-    _rule(r"-----BEGIN .*|-----END .*", SECRET, "-"),
+    _rule(r"-----BEGIN .*|-----END .*", SECRET, "-----"),
     _rule(
-        r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]*(?:token|auth|key)[\w-]*)\b\s*[:=].*", rf"\1: {SECRET}", ":="
+        r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]*(?:token|auth|key)[\w-]*)\b\s*[:=].*",
+        rf"\1: {SECRET}",
+        *("auth", "cookie", "token", "key"),
     ),
-    _rule(r"(?i)\b(bearer|basic|negotiate)\s+[A-Za-z0-9._~+/=-]{6,}", rf"\1 {SECRET}"),
-    _rule(rf"(?i)(?<![A-Za-z0-9])({_KEYWORDS})([\"']?\s{{0,3}}(?:=|:(?!:))\s{{0,3}}){_VALUE}", rf"\1\2{SECRET}", ":="),
-    _rule(rf"(?i)(?<!\w)(--?{_KEYWORDS})\s+{_VALUE}", rf"\1 {SECRET}", "-"),
-    _rule(r"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>]*", URL, ":"),
-    _rule(r"(?i)\b(?:mailto|data|javascript|file):[^\s\"'<>]+", URL, ":"),
+    _rule(r"(?i)\b(bearer|basic|negotiate)\s+[A-Za-z0-9._~+/=-]{6,}", rf"\1 {SECRET}", "bearer", "basic", "negotiate"),
+    _rule(rf"(?i)(?<![A-Za-z0-9])({_KEYWORDS})([\"']?\s{{0,3}}(?:=|:(?!:))\s{{0,3}}){_VALUE}", rf"\1\2{SECRET}", *_SECRET_HINTS),
+    _rule(rf"(?i)(?<!\w)(--?{_KEYWORDS})\s+{_VALUE}", rf"\1 {SECRET}", *_SECRET_HINTS),
+    _rule(r"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>]*", URL, "://"),
+    _rule(r"(?i)\b(?:mailto|data|javascript|file):[^\s\"'<>]+", URL, "mailto:", "data:", "javascript:", "file:"),
     _rule(r"[^\s<>\"'(),;:=|]*@[^\s<>\"'(),;|]*", MAIL, "@"),
-    _rule(r"(?i)\b[^\s@]{1,64}\s?(?:\(at\)|\[at\]| at )\s?[a-z0-9.-]{1,253}\s?(?:\(dot\)|\[dot\]| dot )\s?[a-z]{2,}", MAIL, "("),
-    _rule(r"\"(?:~|[A-Za-z]:)?[/\\][^\"]*\"|'(?:~|[A-Za-z]:)?[/\\][^']*'", PATH, "/\\"),
-    _rule(r"(?:\b[A-Za-z]:)?\\{1,4}[^\s\"'<>|]*|(?<!\w)~[\w.-]+", PATH, "\\~"),
-    _rule(r"[^\s\"'<>=,;|()]*/[^\s\"'<>|]*", _path, "/"),
+    _rule(
+        r"(?i)\b[^\s@]{1,64}\s?(?:\(at\)|\[at\]| at )\s?[a-z0-9.-]{1,253}\s?(?:\(dot\)|\[dot\]| dot )\s?[a-z]{2,}",
+        MAIL,
+        *("(dot)", "[dot]", " dot "),
+    ),
+    _rule(r"\"(?:~|[A-Za-z]:)?[/\\][^\"]*\"|'(?:~|[A-Za-z]:)?[/\\][^']*'", PATH, "/", "\\"),
+    _rule(r"(?:\b[A-Za-z]:)?\\{1,4}[^\s\"'<>|]*|(?<!\w)~[\w.-]+", PATH, "\\", "~"),
+    _rule(r"(?<![A-Za-z0-9_])(?![A-Z]\w*/'\w+')[^\s\"'<>=,;|()]*/[^\s\"'<>|]*", _path, "/"),
     _rule(
         r"(?<![\w:])(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,7}|::[0-9A-Fa-f:]{1,39})(?:(?:\.\d{1,3}){3})?(?:%\w+)?(?!\w)",
         _v6,
         ":",
     ),
-    _rule(r"(?<![\w:])[0-9A-Fa-f]{1,4}::(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?(?![\w:])", ADDRESS, ":"),
+    _rule(r"(?<![\w:])[0-9A-Fa-f]{1,4}::(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?(?![\w:])", ADDRESS, "::"),
     _rule(r"\b[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}\b", ADDRESS, "-"),
     _rule(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)(?::\d+)?", ADDRESS, "."),
-    _rule(rf"(?i)(?<![\w.])(?:{_LABEL}\.)+(?!{_NO_DOMAIN}\b)[a-z][a-z-]{{1,62}}\.?(?!\w)(?::\d+)?", HOST, "."),
-    _rule(rf"(?i)(?<![\w-])(?!{_NO_HOST}-\d+\b)(?=[a-z0-9-]*\d)[a-z][a-z0-9]*(?:-[a-z0-9]+)+(?![\w-])", HOST, "-"),
+    _rule(
+        rf"(?<![\w.]){_NO_HOST_NAME}(?:{_LABEL}\.)+(?!(?i:{_NO_DOMAIN})\b)[A-Za-z][A-Za-z-]{{1,62}}\.?(?!\w)(?::\d+)?", HOST, "."
+    ),
+    _rule(r"(?<![\w-])[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)+(?![\w-])", _dashed, "-"),
     _rule(
         rf"(?i)\b((?:host|node|machine|server)(?:name)?\s?[:=]\s?|(?:on|from|to)\s(?:host|node|machine)\s)[\"']?(?!{_STOP}|\[)[\w.-]+",
         rf"\1{HOST}",
+        *("host", "node", "machine", "server"),
     ),
-    _rule(r"(?i)\b([ug]id=\d+\()[^)]*\)", rf"\1{USER})", "("),
-    _rule(r"(?<!\S)([-dlcbsp][-rwxsStT]{9}[.+@]?\s+\d+\s+)\S+\s+\S+", rf"\1{USER} {USER}"),
+    _rule(r"(?i)\b([ug]id=\d+\()[^)]*\)", rf"\1{USER})", "id="),
+    _rule(r"(?<!\S)([-dlcbsp][-rwxsStT]{9}[.+@]?\s+\d+\s+)\S+\s+\S+", rf"\1{USER} {USER}", "r--", "-wx", "rwx", "---", "r-x"),
     _rule(
-        r"(?i)(?<![A-Za-z0-9])((?:user|username|login|logname|account|owner|operator|shifter|author|sudo|contact|group)[\"']?\s{0,3}[:=]\s{0,3}[\"']?)"
-        r"(?!\[)[\w.-]+(?:[ ,]+[A-Z][\w.-]+)?",
+        r"(?i)(?<![A-Za-z0-9])((?:user|username|login|logname|account|owner|operator|shifter|author|sudo|contact|group)[\"']?"
+        r"\s{0,3}[:=]\s{0,3}[\"']?)(?!\[)[\w.-]+(?:[ ,]+(?-i:[A-Z])[\w.-]+){0,2}",
         rf"\1{USER}",
-        ":=",
+        *_PERSONS,
     ),
     _rule(
         r"(?i)\b((?:user|account|operator|shifter|owner|(?:submitted|started|run|owned|killed|requested|called) by|sudo -u|su -"
-        rf"|--?user)\s+[\"']?)(?!{_STOP}|\[)"
-        r"[a-z_][\w.-]{1,31}",
+        rf"|--?user|(?:log(?:ged)? ?in|login) as)\s+[\"']?)(?!{_STOP}|\[)[a-z_][\w.-]{{1,31}}(?:\s(?-i:[A-Z])[\w.-]+)?",
         rf"\1{USER}",
+        *(*_PERSONS, "by ", "su "),
     ),
-    _rule(r"\beyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){0,2}", SECRET),
+    _rule(r"\beyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){0,2}", SECRET, "eyj"),
     _rule(r"(?<![A-Za-z0-9+/_=-])(?:0[xX])?[A-Za-z0-9+/_-]{16,}={0,2}", _token),
 )
