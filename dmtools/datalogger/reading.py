@@ -93,7 +93,7 @@ class Reader:
             raise Trouble(UNREAD, "it says that there are no values, and gives some")
         if not (self._none or self._any or self._stars):
             raise Trouble(CUT, "the answer is empty: no samples, and not said that there are none")
-        kept, twice, differing = _once(seconds, values)
+        kept, twice, differing = once(seconds, values)
         return Reading(*kept, self._stars, twice, differing, self._outside, self._beyond, self._none)
 
     def _last(self, rest: bytes) -> None:
@@ -220,8 +220,8 @@ def _sample(line: bytes) -> tuple[float, float | None]:
 _INF = float("inf")
 
 
-def _once(seconds: Floats, values: Floats) -> tuple[tuple[Floats, Floats], int, int]:
-    """Sorted by time, one row a time, the first that came; how many were dropped, and how many of these differed."""
+def once(seconds: Floats, values: Floats) -> tuple[tuple[Floats, Floats], int, int]:
+    """(seconds, values) by time, one row a time, the first that came; how many were dropped, how many of these differed."""
     import numpy as np
 
     if len(seconds) < 2:

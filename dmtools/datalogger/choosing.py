@@ -1,0 +1,54 @@
+"""What the options of datalogger-params ask for: the schedule's work, a window by hand, or older files in the new layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from dmtools import clock
+from dmtools.command.run import Refused
+from dmtools.control.passes import Pass
+from dmtools.datalogger import byhand, params
+from dmtools.datalogger.byhand import Length
+from dmtools.datalogger.home import Home, devices
+
+
+def run(this: Pass, given: Mapping[str, Any], *, adopt: bool) -> None:
+    """The schedule's work, or a window by hand. Raises Refused, Unavailable."""
+    draft, out = _directory(given["draftdir"]), _directory(given["outdir"])
+    chosen = devices(this.settings, given["paramfile"], given["logger"])
+    if given["maxcount"]:
+        chosen = dict(islice(chosen.items(), given["maxcount"]))
+    length = Length(given["days"], given["hours"], given["minutes"], given["seconds"])
+    if byhand.is_the_schedules(this, given["startat"], given["stopat"], length, out):
+        if given["paramfile"] or given["logger"] or given["maxcount"] or adopt:
+            raise Refused(
+                "the schedule's work goes with no --paramfile, --logger, --maxcount or --adopt: "
+                "what is owed stands in [datalogger] devices or paramfile; for a run of your own choose another --outdir"
+            )
+        params.scheduled(this, Home.of(this, draft), chosen)
+        return
+    zone, now = ZoneInfo(this.settings.datalogger.timezone), clock.now()
+    start, end = byhand.window(given["startat"], given["stopat"], length, zone, now)
+    byhand.refuse(start, end, now, this.settings.datalogger.keep_days, zone)
+    home = Home.of(this, draft or Path.cwd(), out or Path.cwd())
+    byhand.grab(this, home, chosen, start, end, adopt=adopt)
+
+
+def convert(this: Pass, old: Sequence[Path], given: Mapping[str, Any]) -> None:
+    """Files of the older layouts -> files of today's in outdir. Raises Refused."""
+    from dmtools.datalogger import converting
+
+    converting.convert(this, old, _directory(given["outdir"]) or Path.cwd())
+
+
+def _directory(path: Path | None) -> Path | None:
+    """A directory that a person named. Raises Refused when it isn't there."""
+    if path is None:
+        return None
+    if not path.is_dir():
+        raise Refused(f"the directory {path} is not there; make it first")
+    return path.resolve()

@@ -1,0 +1,152 @@
+"""The life of a device, of one of its windows, or of a file: `B:VIMIN`, `B:VIMIN 2026-11-25`, `params-....h5`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, select
+
+from dmtools import clock, names
+from dmtools.control import hindrances, traces
+from dmtools.control.entry import Match, Question, Trace
+from dmtools.control.hindrances import Hindrance
+from dmtools.datalogger import files, wall, windows
+from dmtools.datalogger.files import F
+from dmtools.datalogger.states import DONE, EMPTY, LOST, OPEN, PUBLISHED
+from dmtools.datalogger.windows import W, Window
+from dmtools.ledger import tables
+from dmtools.ledger.types import AnyRow
+
+NEXT = "nothing: the next pass of datalogger-params asks for it"
+
+
+def trace(q: Question) -> Iterator[Trace]:
+    """What has just this name: a file, a window of a device, or the device."""
+    last = q.text.rpartition("/")[2]
+    for text in names.spellings(last):
+        for row in q.connection.execute(select(tables.datalogger_file).where(F.name == text).order_by(F.id.desc())):
+            yield _of_file(q, row)
+    name, _, when = q.text.partition(" ")
+    if not name.isascii():
+        return
+    query = select(tables.datalogger_window).where(W.name == name).order_by(W.start.desc(), W.id.desc())
+    at = _instant(q, when.partition(" to ")[0]) if when else None
+    if at is not None:
+        for window in windows.read(q.connection, query.where(W.start <= at, W.end > at).limit(q.limit)):
+            yield _of_window(q, window)
+    elif not when:
+        yield from _of_device(q, name)
+
+
+def _instant(q: Question, text: str) -> datetime | None:
+    """A day of the logger's zone, or an instant within a window."""
+    zone = ZoneInfo(q.settings.datalogger.timezone)
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            return wall.midnight(date.fromisoformat(text), zone) + timedelta(hours=12)
+        return wall.parse(text, zone)
+    except ValueError:
+        return None
+
+
+def _of_device(q: Question, name: str) -> Iterator[Trace]:
+    """How the windows of a device stand, and what becomes of the oldest that is not had."""
+    mine = W.name == name
+    counts = {row[0]: row[1] for row in q.connection.execute(select(W.state, func.count()).where(mine).group_by(W.state))}
+    if not counts:
+        return
+    query = select(tables.datalogger_window).where(mine)
+    open_ = windows.read(q.connection, query.where(W.state.in_(OPEN)).order_by(W.start, W.id).limit(1))
+    newest = windows.read(q.connection, query.order_by(W.start.desc(), W.id.desc()).limit(1))[0]
+    first = open_[0] if open_ else newest
+    found = stands(q, first)
+    said = f"{first.shown}: {found.said}"
+    facts = {"windows": counts, "node": newest.node, "newest": clock.iso(newest.end)}
+    facts["oldest_open"] = first.shown if open_ else None
+    history = traces.journal(q, "datalogger-window", first.id)
+    yield Trace(name, "datalogger", "device", first.state, said, found.step, facts, history, found.see)
+
+
+def _of_window(q: Question, window: Window) -> Trace:
+    row = None
+    if window.file_id is not None:
+        row = q.connection.execute(select(tables.datalogger_file).where(F.id == window.file_id)).first()
+    facts = {
+        "node": window.node,
+        "start": clock.iso(window.start),
+        "end": clock.iso(window.end),
+        "origin": window.origin,
+        "complete_to": clock.iso(window.upto),
+        "forgotten_before": clock.iso(window.forgotten),
+        "rows": window.rows,
+        "first": clock.iso(window.first),
+        "last": clock.iso(window.last),
+        "stars": window.stars,
+        "doubles": window.doubles,
+        "failures": window.failures,
+        "file": str(files.of(row).place) if row is not None and row.state == PUBLISHED else None,
+    }
+    found = stands(q, window)
+    history = traces.journal(q, "datalogger-window", window.id)
+    return Trace(window.shown, "datalogger", "window", window.state, found.said, found.step, facts, history, found.see)
+
+
+def _of_file(q: Question, row: AnyRow) -> Trace:
+    file = files.of(row)
+    held = files.held_by(q.connection, file)
+    facts = {
+        "place": str(file.place),
+        "draft": str(file.draft) if row.dropped is None else None,
+        "origin": file.origin,
+        "series": file.series,
+        "rows": row.rows,
+        "bytes": file.bytes,
+        "adler32": file.adler32,
+        "devices": [one.name for one in held],
+        "distilled": clock.iso(row.distilled),
+        "declared": clock.iso(row.declared),
+    }
+    out = file.state == PUBLISHED
+    said = f"it is {file.place}" if out else "its windows are chosen; it is not out yet"
+    step = "nothing: the next pass of datalogger-params brings it out"
+    if not out and file.origin == windows.HAND:
+        step = "give the same datalogger-params again"
+    history = traces.journal(q, "datalogger-file", file.id)
+    return Trace(file.place.name, "datalogger", "file", file.state, said, "" if out else step, facts, history)
+
+
+def stands(q: Question, window: Window) -> Hindrance:
+    """Why it is where it is, and what to do."""
+    if window.state in (DONE, EMPTY):
+        said = f"{window.rows} samples" if window.state == DONE else "the logger has no values of it"
+        where = "it is in its file" if window.file_id is not None else "it waits for its file"
+        return Hindrance(f"{said}; {where}{'; ' + window.reason if window.reason else ''}", "")
+    if window.state == LOST:
+        return Hindrance(f"{window.reason}; {window.rows} samples are kept", "nothing can bring it back")
+    for one in hindrances.of_component(q.connection, q.settings, q.at, "datalogger", "params", q.cron_of("params")):
+        return Hindrance(f"{window.reason}; {one.said}" if window.reason else one.said, one.step, one.see)
+    row = q.connection.execute(select(W.ready).where(W.id == window.id)).scalar_one()
+    said = window.reason or "it was not asked for yet"
+    if window.origin == windows.HAND:
+        return Hindrance(said, "give the same datalogger-params again: it asks for what lacks")
+    if row.replace(tzinfo=UTC) > q.at:
+        return Hindrance(said, f"nothing: it is asked for again after {clock.local(row)}")
+    return Hindrance(said, NEXT)
+
+
+def search(q: Question) -> list[Match]:
+    """Devices and files whose name holds the text."""
+    if not q.text.isascii():
+        return []
+    devices = select(W.name, func.max(W.state)).where(func.instr(W.name, q.text) > 0).group_by(W.name).limit(q.limit)
+    named = select(F.name, F.state).where(func.instr(F.name, q.text) > 0).order_by(F.id.desc()).limit(q.limit)
+    found = [Match(row[0], "device", row[1]) for row in q.connection.execute(devices)]
+    return [*found, *(Match(names.shown(row[0]), "file", row[1]) for row in q.connection.execute(named))][: q.limit]
+
+
+def near(q: Question) -> list[Match]:
+    """Names that look like one that was not found."""
+    return traces.near(q, search)
