@@ -120,12 +120,12 @@ def test_line_11_a_log_that_says_whose_it_is_goes_there_wherever_it_stands() -> 
     assert [trouble.what for trouble in nobody.troubles] == [LOG]
 
 
-def test_two_logs_of_one_job_are_told_and_the_first_stays() -> None:
-    html = Source([Job(1), Job(2), Job(3)]).html().decode()
+def test_two_logs_of_one_job_are_told_and_neither_is_shown() -> None:
+    html = Source([Job(1), Job(2), Job(3), Job(4), Job(5)]).html().decode()
     log = re.findall(r"<tr ng-if=.*?</tr>", html, re.DOTALL)[0]
     page = read(html.replace(log, log + log.replace("begin of job 1", "something else"), 1))
-    assert by_pid(page)[4001].logs == ("begin of job 1", "end of job 1")
-    assert [trouble.what for trouble in page.troubles] == [LOG]
+    assert (by_pid(page)[4001].logs, by_pid(page)[4002].logs) == ((), ("begin of job 2", "end of job 2"))
+    assert [trouble.what for trouble in page.troubles] == [LOG, LOG]
 
 
 def test_an_unreadable_state_is_unknown_and_never_crashed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
@@ -38,6 +39,15 @@ _GRAPHS = {"graph-dqm-timestamps-lumi": "file delivery delay", "graph-dqm-events
 _NO_LOG = "logfile not available"
 _PID = re.compile(r"pid(\d{1,10})$", re.ASCII)
 _ID = re.compile(r"/show_?log/([^/?#]+)")
+
+
+@dataclass(frozen=True)
+class _Log:
+    """A row with a log: the id that it has itself, and the job whose row stands before it."""
+
+    named: str
+    before: FoundJob | None
+    row: Any
 
 
 def read(html: bytes) -> FoundPage:
@@ -193,7 +203,7 @@ def _read_table(body: Any, columns: dict[str, int], page: FoundPage) -> None:
     if sum(1 for _ in body.iter("tr")) != sum(1 for _ in body.iterchildren("tr")):
         raise NotUnderstood(Trouble(ROW, "a row within a row", _fragment(body)))
     job: FoundJob | None = None
-    logs: list[tuple[str, FoundJob | None, tuple[str, ...], Any]] = []
+    logs: list[_Log] = []
     for row in body:
         if row.tag != "tr":
             raise NotUnderstood(Trouble(ROW, f"<{row.tag}> among the rows", _fragment(row)))
@@ -202,14 +212,21 @@ def _read_table(body: Any, columns: dict[str, int], page: FoundPage) -> None:
             job = _job(row, columns, page)
             page.jobs.append(job)
         elif condition == _LOG_ROW:
-            logs.append((_id_of(row), job, _parts(row), row))
+            logs.append(_Log(_id_of(row), job, row))
+    _give_logs(logs, page)
+
+
+def _give_logs(logs: list[_Log], page: FoundPage) -> None:
+    """Each to the job whose id it has, or that stands just before it; of two for one job nobody knows which is its own."""
     by_id = {one.id: one for one in page.jobs}
-    for named, before, parts, row in logs:
-        owner = by_id.get(named) if named else before
-        if owner is None or owner.logs:
-            page.troubles.append(Trouble(LOG, named, _fragment(row)))
+    owners = [by_id.get(log.named) if log.named else log.before for log in logs]
+    rivals = [id(log.before) for log in logs if not log.named or log.named not in by_id]
+    taken = [id(owner) for owner in owners if owner is not None]
+    for log, owner in zip(logs, owners, strict=True):
+        if owner is None or taken.count(id(owner)) > 1 or (not log.named and rivals.count(id(owner)) > 1):
+            page.troubles.append(Trouble(LOG, log.named, _fragment(log.row)))
         else:
-            owner.logs = parts
+            owner.logs = _parts(log.row)
 
 
 def _id_of(row: Any) -> str:
