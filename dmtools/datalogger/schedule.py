@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from dmtools import clock
 from dmtools.control.passes import Pass
 from dmtools.datalogger import wall, windows
 from dmtools.datalogger.home import Home
@@ -28,7 +27,7 @@ def owe(this: Pass, home: Home, devices: Mapping[str, Device], now: datetime) ->
         for one in new:
             this.plan(f"would owe {one['name']} of {wall.stamp(one['start'])} to {wall.stamp(one['end'])}")
         return len(new)
-    return len(this.ledger.transact(lambda c: windows.make(c, home.id, new, by=this.by, at=clock.now()))) if new else 0
+    return len(this.ledger.transact(lambda c: windows.make(c, home.id, new, by=this.by, at=now))) if new else 0
 
 
 def _new(

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, insert, select, update
 
 from dmtools.control.passes import Pass
+from dmtools.datalogger.hdf5 import ROW_BYTES
 from dmtools.datalogger.states import OPEN, OWED, STATES
 from dmtools.ledger import journal, tables
 from dmtools.ledger.chunks import chunks
@@ -114,9 +115,9 @@ def book(this: Pass, window: Window, values: dict[str, Any]) -> bool:
 
 
 def advance(this: Pass, window: Window, after: str, why: str | None, values: dict[str, Any], at: datetime) -> bool:
-    """Moves a window that is ours to another state, its rows counted as bytes; False when somebody else has moved it."""
-    size = (values.get("rows", window.rows) or 0) * 16
-    move = journal.Move(window.id, window.state, after, why, size, window.rows * 16, tuple(values.items()))
+    """Moves a window that is ours to another state; False when somebody else has moved it. Bytes are counted at its end."""
+    sizes = [window.rows * ROW_BYTES if state not in OPEN else 0 for state in (after, window.state)]
+    move = journal.Move(window.id, window.state, after, why, *sizes, tuple(values.items()))
 
     def work(connection: Connection) -> bool:
         if not this.leases.still_held(connection, [window.resource]):
