@@ -40,9 +40,9 @@ def run(this: Pass, given: Mapping[str, Any], *, adopt: bool) -> None:
 
 def convert(this: Pass, old: Sequence[Path], given: Mapping[str, Any]) -> None:
     """Files of the older layouts -> files of today's in outdir. Raises Refused."""
-    from dmtools.datalogger import converting
+    from dmtools.datalogger.converting import convert_files
 
-    converting.convert(this, old, _directory(given["outdir"]) or Path.cwd())
+    convert_files(this, old, _directory(given["outdir"]) or Path.cwd())
 
 
 def _directory(path: Path | None) -> Path | None:

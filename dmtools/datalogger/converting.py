@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dmtools.datalogger.hdf5 import Rows
 
 
-def convert(this: Pass, old: Sequence[Path], out: Path) -> None:
+def convert_files(this: Pass, old: Sequence[Path], out: Path) -> None:
     """Each file by itself; one that can't be read is told and holds up no other."""
     for path in old:
         try:

@@ -116,8 +116,8 @@ def book(this: Pass, window: Window, values: dict[str, Any]) -> bool:
 
 def advance(this: Pass, window: Window, after: str, why: str | None, values: dict[str, Any], at: datetime) -> bool:
     """Moves a window that is ours to another state; False when somebody else has moved it. Bytes are counted at its end."""
-    sizes = [window.rows * ROW_BYTES if state not in OPEN else 0 for state in (after, window.state)]
-    move = journal.Move(window.id, window.state, after, why, *sizes, tuple(values.items()))
+    size, size_before = (window.rows * ROW_BYTES if state not in OPEN else 0 for state in (after, window.state))
+    move = journal.Move(window.id, window.state, after, why, size, size_before, tuple(values.items()))
 
     def work(connection: Connection) -> bool:
         if not this.leases.still_held(connection, [window.resource]):
