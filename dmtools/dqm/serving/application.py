@@ -174,7 +174,8 @@ class Application:
         if found is None or found[0].kind != LOG:
             raise NotHere("no page that is shown here has this log")
         raw = f"{self._faces.prefix}/sites/{name}/files/{sum16}/{file}"
-        title = f"Log of job {file.removeprefix('log-').removesuffix('.txt')}"
+        jobs = [job for job in site.live.page.jobs if job.log == file] if site.live else []
+        title = f"Log of {jobs[0].host} {jobs[0].tag or ''}" if jobs else f"Log of job {file[4:-4]}"
         q, only = query.get("q", "")[:200], query.get("only") == "1"
         return Answer(logs.page(site, self._faces, title, found[1], raw, q, only=only))
 
