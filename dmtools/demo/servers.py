@@ -30,6 +30,7 @@ class Sim:
         self.home = home
         self._env = env
         self._process: subprocess.Popen[bytes] | None = None
+        self.port = "0"
 
     @property
     def pid(self) -> int:
@@ -39,7 +40,7 @@ class Sim:
     def start(self, seconds: float = 30) -> None:
         """Returns when it listens. Raises Unready."""
         log = self.home / "log" / f"dm-sim-{self.name}.out"
-        argv = ["dm-sim", *self._argv, "--port", "0"]
+        argv = ["dm-sim", *self._argv, "--port", self.port]
         if not self._outlives and shutil.which("setpriv"):
             argv = ["setpriv", "--pdeathsig", "TERM", *argv]
         with log.open("ab") as out:

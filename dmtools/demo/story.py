@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dmtools.demo import archive, books, control, crontab, detector, passes, proof, staged
+from dmtools.demo import archive, books, control, crontab, detector, mirror, passes, proof, staged
 from dmtools.demo.display import Display
 from dmtools.demo.passes import Ran, Strike
 from dmtools.demo.proof import Check
@@ -127,6 +127,7 @@ def play(demo: Demo) -> None:
     _prove(demo)
     _detector(demo)
     _archive(demo)
+    _mirror(demo)
     demo.staying = demo.wishes.keep
 
 
@@ -307,6 +308,14 @@ def _archive(demo: Demo) -> None:
     checks, ran = archive.play(demo.home, demo.env, demo.display, list(demo.servers.values()), CHECKOUT / "cron/lta.crontab")
     demo.checks += checks
     demo.ran += ran
+    _verdicts(demo, checks)
+
+
+def _mirror(demo: Demo) -> None:
+    """The fourth act: a page that is live inside is seen outside, clean, and says when it is old."""
+    demo.display.head("A live page: the lines of cron/dqm.crontab mirror it outside, clean of what is private")
+    checks = mirror.play(demo.home, demo.env, demo.display, CHECKOUT / "cron/dqm.crontab")
+    demo.checks += checks
     _verdicts(demo, checks)
 
 

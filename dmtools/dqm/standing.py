@@ -102,7 +102,7 @@ def _todo(verdict: Verdict, says: SiteSays | None, robber: RobberSays | None, li
     if trouble:
         return _WORDS.get(trouble, "look at HOME/log/dqm-robber.log on the robber's machine")
     if verdict.state == STALE and says is not None and says.link not in ("", record.OPEN):
-        return "nothing here: the page inside has lost its own source; tell those who run it"
+        return "the page inside has lost its own source: tell those who run it"
     if verdict.state == STALE:
         return "look at the page inside: is it as old? Then tell those who run it; else HOME/log/dqm-robber.log"
     return "look at HOME/log/dqm-robber.log on the robber's machine"
