@@ -65,7 +65,8 @@ def read(html: bytes) -> FoundPage:
     _refuse_most_wrong(page)
     for job in page.jobs:
         page.secrets |= harvest.of_job(job.id, job.host)
-    page.secrets |= {host for link in page.links if (host := harvest.host_of(link.uri))}
+    for link in page.links:
+        page.secrets |= harvest.of_host(harvest.host_of(link.uri))
     return page
 
 

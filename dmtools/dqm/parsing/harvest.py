@@ -39,7 +39,14 @@ def of_page(data: bytes) -> set[str]:
     """Users, mail addresses and hosts that any markup, attribute, comment or script of it names."""
     found = {name.decode("ascii", "ignore") for name in _names(data)}
     hosts = {match[1].decode("ascii", "ignore").rstrip(".") for match in _behind(data, b"://", _URL)}
-    return {word for word in found if is_name(word)} | {host for host in hosts if is_name(host) and not _is_plain_number(host)}
+    return {word for word in found if is_name(word)}.union(*map(of_host, hosts))
+
+
+def of_host(host: str) -> set[str]:
+    """A host's name, and its first part, by which it is called at home."""
+    first = host.partition(".")[0]
+    names = {host} if is_name(host) and not _is_plain_number(host) else set()
+    return names | ({first} if len(first) > LEAST and is_name(first) and not _is_plain_number(host) else set())
 
 
 def _names(data: bytes) -> Iterator[bytes]:
@@ -67,7 +74,7 @@ def is_name(word: str) -> bool:
 
 def of_job(identity: str, host: str) -> set[str]:
     """What a job's own fields hold."""
-    return {identity, host, host.partition(".")[0]} if not _is_plain_number(host) else {identity, host}
+    return {identity, host} | of_host(host)
 
 
 def host_of(uri: str) -> str:

@@ -72,11 +72,13 @@ def _dashed(match: re.Match[str]) -> str:
 def _token(match: re.Match[str]) -> str:
     """A long word without meaning: digits among letters, or both cases mixed as no name mixes them."""
     word = match[0]
+    if "_" in word and all(re.fullmatch(r"\d{0,4}[A-Za-z]{0,24}\d{0,6}", part, re.ASCII) for part in word.split("_")):
+        return word  # a name of code or of a trigger
     letters = sum(1 for c in word if c.isalpha())
     digits = sum(1 for c in word if c.isdigit())
     if digits >= 2 and letters >= 2 and (len(word) >= 24 or _is_mixed(word)):
         return SECRET
-    if digits and word.upper() == word and "_" not in word:
+    if (digits >= 2 and len(word) >= 20) or (digits and word.upper() == word):
         return SECRET
     return SECRET if len(word) >= 24 and (word.endswith("=") or _is_mixed(word)) else word
 
@@ -116,26 +118,26 @@ BUILT_IN = (
     _rule(r"(?:\b[A-Za-z]:)?\\{1,4}[^\s\"'<>|]*|(?<!\w)~[\w.-]+", PATH, "\\", "~"),
     _rule(r"(?<![A-Za-z0-9_])(?![A-Z]\w*/'\w+')[^\s\"'<>=,;|()]*/[^\s\"'<>|]*", _path, "/"),
     _rule(
-        r"(?<![\w:])(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,7}|::[0-9A-Fa-f:]{1,39})(?:(?:\.\d{1,3}){3})?(?:%\w+)?(?!\w)",
+        r"(?<![0-9A-Fa-f:])(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,7}|::[0-9A-Fa-f:]{1,39})(?:(?:\.\d{1,3}){3})?(?:%\w+)?(?!\w)",
         _v6,
         ":",
     ),
     _rule(r"(?<![\w:])[0-9A-Fa-f]{1,4}::(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?(?![\w:])", ADDRESS, "::"),
-    _rule(r"\b[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}\b", ADDRESS, "-"),
-    _rule(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)(?::\d+)?", ADDRESS, "."),
+    _rule(r"(?<![0-9A-Fa-f-])[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}(?![0-9A-Fa-f-])", ADDRESS, "-"),
+    _rule(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)(?::\d+)?", ADDRESS, "."),
     _rule(
         rf"(?<![\w.]){_NO_HOST_NAME}(?:{_LABEL}\.)+(?!(?i:{_NO_DOMAIN})\b)[A-Za-z][A-Za-z-]{{1,62}}\.?(?!\w)(?::\d+)?", HOST, "."
     ),
     _rule(r"(?<![\w-])[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)+(?![\w-])", _dashed, "-"),
     _rule(
-        rf"(?i)\b((?:host|node|machine|server)(?:name)?\s?[:=]\s?|(?:on|from|to)\s(?:host|node|machine)\s)[\"']?(?!{_STOP}|\[)[\w.-]+",
+        rf"(?i)((?:host|node|machine|server)(?:name)?\s?[:=]\s?|(?:on|from|to)\s(?:host|node|machine)\s)[\"']?(?!{_STOP}|\[)[\w.-]+",
         rf"\1{HOST}",
         *("host", "node", "machine", "server"),
     ),
     _rule(r"(?i)\b([ug]id=\d+\()[^)]*\)", rf"\1{USER})", "id="),
-    _rule(r"(?<!\S)([-dlcbsp][-rwxsStT]{9}[.+@]?\s+\d+\s+)\S+\s+\S+", rf"\1{USER} {USER}", "r--", "-wx", "rwx", "---", "r-x"),
+    _rule(r"(?<![\w-])([-dlcbsp][-rwxsStT]{9}[.+@]?\s+\d+\s+)\S+\s+\S+", rf"\1{USER} {USER}", "r--", "-wx", "rwx", "---", "r-x"),
     _rule(
-        r"(?i)(?<![A-Za-z0-9])((?:user|username|login|logname|account|owner|operator|shifter|author|sudo|contact|group)[\"']?"
+        r"(?i)((?:user|username|login|logname|account|owner|operator|shifter|author|sudo|contact|group)[\"']?"
         r"\s{0,3}[:=]\s{0,3}[\"']?)(?!\[)[\w.-]+(?:[ ,]+(?-i:[A-Z])[\w.-]+){0,2}",
         rf"\1{USER}",
         *_PERSONS,
