@@ -120,15 +120,18 @@ def write_lock(settings: Settings, seconds: float) -> tuple[float, str]:
 
 
 def last_pass(
-    row: Row[Any] | None, settings: Settings, at: datetime, pipeline: str, component: str, cron: str = ""
+    row: Row[Any] | None, settings: Settings, at: datetime, pipeline: str, component: str, cron: str = "", command: str = ""
 ) -> Iterator[Hindrance]:
-    """Killed, hanging, shut out by a lock that is left, failing, late; nothing when it works as it should."""
+    """Killed, hanging, shut out by a lock that is left, failing, late; nothing when it works as it should.
+
+    `command`: its command, where that is not PIPELINE-COMPONENT.
+    """
     name = f"{pipeline}-{component}"
     patient = settings.train_ok.success_warning_seconds * patience(cron)
     by_hand = f"run it by hand to see what it says: {name} -v"
     running = row is not None and row.state == "running" and row.last_start is not None
     since = (at - row.last_start).total_seconds() if row is not None and row.last_start is not None else None
-    lives = running and row is not None and is_alive(row, name)
+    lives = running and row is not None and is_alive(row, command or name)
     if row is not None and lives is False and running and row.host == HOST:
         said = f"the last pass of {name} (pid {row.pid}), begun {clock.local(row.last_start)}, was killed"
         yield Hindrance(said, f"nothing: the next pass of {name} takes over what it held", troubles.KILLED)
@@ -148,11 +151,11 @@ def last_pass(
             yield Hindrance(said, f"see that cron runs it: dm-crontab check; or {by_hand}", troubles.LATE)
 
 
-def is_alive(row: Row[Any], name: str) -> bool | None:
+def is_alive(row: Row[Any], command: str) -> bool | None:
     """Does the process of this last pass live? None: it is another host's, so it can't be seen."""
     if row.host != HOST:
         return None
-    return name in command_of(row.pid)
+    return command in command_of(row.pid)
 
 
 def command_of(pid: int) -> str:

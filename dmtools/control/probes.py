@@ -132,7 +132,8 @@ def _freshness(
     after = max(since, _last_hold_end(look, entry.name, component.name, since))
     if after > since:
         said += f"; free again since {clock.age(age(look, after))}"
-    stands = next(hindrances.last_pass(row, look.settings, look.at, entry.name, component.name, component.cron), None)
+    names = (entry.name, component.name, component.cron, component.command)
+    stands = next(hindrances.last_pass(row, look.settings, look.at, *names), None)
     see = stands.see if stands is not None else ""
     if stands is not None and see in (troubles.KILLED, troubles.HANGS):
         said += f"; {stands.said}; {stands.step}"
