@@ -123,7 +123,7 @@ def here(settings: Settings) -> Place:
 
 
 def render(entry: Pipeline, place: Place, every: str | None = None) -> str:
-    """The block of one pipeline: a line for each component that has times, `every` so often but for those of once a day and loops.
+    """The block of one pipeline: a line for each component that has times, `every` so often but for loops and what is nightly.
 
     Raises Refused.
     """

@@ -77,8 +77,8 @@ COMPONENTS = (
     ),
     Component(
         "browser",
-        "tests",
-        "the status page in a real browser",
+        "demo",
+        "a live page is mirrored; the web pages in a real browser",
         ("chromium", "chromium-driver"),
         _commands("chromium", "chromedriver"),
     ),

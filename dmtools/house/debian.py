@@ -40,7 +40,7 @@ def sentence(components: Sequence[Component]) -> str:
     ways = [f"sudo apt-get install {' '.join(packages)}"] if packages else []
     ways += ["run as root"] if any(not one.packages for one in components) else []
     text = f"missing on this machine: {names}; get it: {'; '.join(ways)}"
-    left_out = [one.name for one in components if one.group == "tests"]
+    left_out = [one.name for one in components if one.group != "build"]
     if left_out:
         text += f"; or go without: bin/dm-test --without {','.join(left_out)}"
     return text
