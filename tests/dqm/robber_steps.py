@@ -16,7 +16,7 @@ from dmtools.dqm.record import RobberSays
 from dmtools.dqm.robbing import processes
 from tests.support import TEST_MARK, command, environment, wait_until
 
-QUICK = {"robber_seconds": 0.05, "sleep_seconds": 3, "grab_seconds": 8, "back_off_seconds": 2}
+QUICK = {"robber_seconds": 0.05, "sleep_seconds": 3, "grab_seconds": 10, "back_off_seconds": 2}
 
 
 def configure(home: Path, *sites: tuple[str, str], **keys: object) -> None:

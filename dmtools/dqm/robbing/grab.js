@@ -148,7 +148,7 @@ return (async () => {
   const found = { run: shownRun(), runs: all("a.label-run").map((one) => Number(text(one))).filter(Boolean), link: links().join(", ") };
   Object.assign(found, { jobs: jobs().length, running: jobs().filter(isRunning).length, lacking: missed });
   const pictures = graphs().map((one) => one.toDataURL("image/png"));
-  const now = [print(), ...pictures].join("\n");
+  const now = [JSON.stringify(found), print(), ...pictures].join("\n");
   if (now === watch.print && !wish.fresh) return { ...found, same: true };
   watch.print = now;
   stamp();

@@ -19,6 +19,7 @@ from dmtools.settings import Settings, SettingsError
 from dmtools.settings.dqm import Site
 
 _CONNECTION = ("ERR_", "about:neterror", "dnsNotFound", "connectionFailure", "netTimeout", "NS_ERROR")
+_START_SECONDS = 60.0  # a browser starts in a second or two, and much slower on a busy machine
 _WAIT_SECONDS = 0.5  # what a wait may take longer than it was told to
 
 
@@ -47,9 +48,9 @@ class Source:
         """chromium, firefox or http."""
         return self.settings.dqm.browser if self.by_browser else "http"
 
-    def begin(self, what: str, waits: float = 0) -> None:
-        """The next step may take [dqm] grab_seconds, and as long as it waits on purpose."""
-        seconds = self.settings.dqm.grab_seconds + waits + (_WAIT_SECONDS if waits else 0)
+    def begin(self, what: str, waits: float = 0, least: float = 0) -> None:
+        """The next step may take [dqm] grab_seconds (`least`: or longer), and as long as it waits on purpose."""
+        seconds = max(self.settings.dqm.grab_seconds, least) + waits + (_WAIT_SECONDS if waits else 0)
         self.stage(Stage(what, seconds, self.run, self.more))
 
     def address(self) -> addresses.Address:
@@ -60,7 +61,7 @@ class Source:
         """The page in its browser, which is started if there is none. Raises Away, NoBrowser, selenium's errors."""
         if self._page is None:
             address = self.address()
-            self.begin("starting the browser")
+            self.begin("starting the browser", least=_START_SECONDS)
             driver = browsers.start(browsers.Tools(self.settings.dqm), self.room, self.log)
             self._page = BrowserPage(driver, address, self.settings.dqm.grab_seconds)
         return self._page
@@ -98,7 +99,7 @@ def judged(act: Callable[[], Told]) -> Told:
     """What a round gave; a trouble as one of the words of `record`, with the reason for the log."""
     import requests
     import urllib3
-    from selenium.common.exceptions import WebDriverException
+    from selenium.common.exceptions import TimeoutException, WebDriverException
 
     try:
         return act()
@@ -115,6 +116,8 @@ def judged(act: Callable[[], Told]) -> Told:
         return Told(trouble=record.NO_BROWSER, why=str(problem))
     except Failed as problem:
         return Told(trouble=record.WRONG, why=str(problem))
+    except TimeoutException as problem:
+        return Told(trouble=record.SLOW, why=_text(problem))
     except WebDriverException as problem:
         away = any(word in str(problem.msg) for word in _CONNECTION)
         return Told(trouble=record.AWAY if away else record.WRONG, why=_text(problem))
