@@ -193,11 +193,14 @@ class Application:
     def _health(self) -> dict[str, Any]:
         return api.health(list(self._watcher.sites.values()), self._faces, clock.now())
 
+    def _once(self, what: str, make: Callable[[], bytes]) -> bytes:
+        return self._finished.once((what,), sum(site.number for site in self._watcher.sites.values()), make)
+
     def _healthz(self, _query: dict[str, str]) -> Answer:
-        return Answer(f"{self._health()['state']}\n".encode(), TEXT)
+        return Answer(self._once("healthz", lambda: self._health()["state"].encode() + b"\n"), TEXT)
 
     def _api_health(self, _query: dict[str, str]) -> Answer:
-        return Answer(encoded(self._health()), JSON)
+        return Answer(self._once("health", lambda: encoded(self._health())), JSON)
 
     def _api_live(self, _query: dict[str, str], name: str) -> Answer:
         site = self._site(name)
