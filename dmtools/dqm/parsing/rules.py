@@ -134,8 +134,8 @@ BUILT_IN = (
         rf"\1{HOST}",
         *("host", "node", "machine", "server"),
     ),
-    _rule(r"(?i)\b([ug]id=\d+\()[^)]*\)", rf"\1{USER})", "id="),
-    _rule(r"(?<![\w-])([-dlcbsp][-rwxsStT]{9}[.+@]?\s+\d+\s+)\S+\s+\S+", rf"\1{USER} {USER}", "r--", "-wx", "rwx", "---", "r-x"),
+    _rule(r"(?i)([ug]id=\d+\()[^)]*\)", rf"\1{USER})", "id="),
+    _rule(r"([-dlcbsp][-rwxsStT]{9}[.+@]?\s+\d+\s+)\S+\s+\S+", rf"\1{USER} {USER}", "r--", "-wx", "rwx", "---", "r-x"),
     _rule(
         r"(?i)((?:user|username|login|logname|account|owner|operator|shifter|author|sudo|contact|group)[\"']?"
         r"\s{0,3}[:=]\s{0,3}[\"']?)(?!\[)[\w.-]+(?:[ ,]+(?-i:[A-Z])[\w.-]+){0,2}",
