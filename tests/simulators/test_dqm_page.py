@@ -185,6 +185,8 @@ def test_ages_go_on_and_news_come_without_a_reload(one: Browser, still: Dqm) -> 
     row = one.wait("tbody > tr")
     still.upload(job(103, events_total=2001, exit_code=134))
     one.until(lambda: rows(one)[0][3] == "134", "the job crashed")
+    still.upload(job(103, "another"))
+    one.until(lambda: len(rows(one)) == 2, "a row before it")
     assert row.get_attribute("class") == "ng-scope danger"  # the same row, brought up to date
 
 
