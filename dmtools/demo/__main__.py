@@ -31,7 +31,7 @@ def main() -> int:
     options = parser().parse_args()
     display = Display(quiet=options.quiet, err=options.json)
     home = Path(options.home) if options.home else None
-    wishes = Wishes(options.files, options.big << 20, home, options.keep, options.verbose)
+    wishes = Wishes(options.files, options.big << 20, home, options.keep, options.verbose, options.acts)
     _listen()
     begun = time.monotonic()
     try:
@@ -79,16 +79,17 @@ def _tell(demo: Demo, display: Display, seconds: float, *, as_json: bool) -> Non
 
 
 def _how_to_look(demo: Demo) -> list[str]:
-    pids = " ".join(str(server.pid) for server in demo.servers.values())
+    pids = " ".join(str(server.pid) for server in demo.servers.values() if server.pid)
     return [
-        "It is all left there, and both servers run. To look at it:",
+        f"It is all left there{', and both servers run' if pids else ''}. To look at it:",
         f"  export PATH={demo.env['PATH'].partition(':')[0]}:$PATH DMTOOLS_HOME={demo.home}",
         "  dm-monitoring                          # or as a page: dm-web user add ME --role shifter; dm-web",
         "  dm-trace /staged/fails-always.raw",
         "  less $DMTOOLS_HOME/log/cron.out        # what cron would have mailed",
         "  ls $DMTOOLS_HOME/migrate/DONE/*",
+        "  dqm-server                             # the mirrored page as it was at the end: Down, for nobody grabs it now",
         "Put a master list into $DMTOOLS_HOME/migrate/TODO/ListOfLFNs and run migrate-producer, -consumer, -monitor.",
-        f"To end it: kill {pids}; rm -r {demo.home}",
+        f"To end it: {f'kill {pids}; ' if pids else ''}rm -r {demo.home}",
     ]
 
 

@@ -40,7 +40,7 @@ def play(home: Path, env: Mapping[str, str], display: Display, table: Path) -> l
         with _loops(home, env, crontab.read(table).lines) as loops, Outside(home, dict(env)) as outside:
             display.say(f"started the {len(loops)} lines of cron/dqm.crontab, which go on by themselves, and dqm-server")
             checks = _shown(display, inside, outside)
-            checks += [_clean(display, outside), _robber_killed(home, display, inside, outside, loops)]
+            checks += [clean(display, outside), _robber_killed(home, display, inside, outside, loops)]
             checks += _source_killed(env, display, inside, outside)
             for typed in (("dm-monitoring", "dqm"), ("dm-trace", f"production/{RUN}")):
                 control.typed(display, env, *typed)
@@ -95,7 +95,7 @@ def _shown(display: Display, inside: Inside, outside: Outside) -> list[Check]:
     return [*found, _came(what, seconds, display, outside)]
 
 
-def _clean(display: Display, outside: Outside) -> Check:
+def clean(display: Display, outside: Outside) -> Check:
     """Every address that is reached from the first page, every byte and header."""
     read = outside.everything()
     against = [f"{secret} stands in {path}" for path, data in read.items() for secret in SECRETS if secret.encode() in data]

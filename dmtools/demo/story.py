@@ -43,6 +43,7 @@ class Wishes:
     home: Path | None
     keep: bool
     verbose: bool
+    acts: Sequence[str]
 
 
 @dataclass
@@ -120,15 +121,19 @@ def _place(wishes: Wishes) -> Path:
 def play(demo: Demo) -> None:
     """All of it."""
     _make_home(demo)
+    acts = {"migrate": _migration, "daq": _detector, "lta": _archive, "dqm": _mirror}
+    for name in demo.wishes.acts:
+        acts[name](demo)
+    demo.staying = demo.wishes.keep
+
+
+def _migration(demo: Demo) -> None:
+    """The first act."""
     _make_tree(demo)
     _start(demo)
     _rounds(demo)
     _control_room(demo)
     _prove(demo)
-    _detector(demo)
-    _archive(demo)
-    _mirror(demo)
-    demo.staying = demo.wishes.keep
 
 
 def _make_home(demo: Demo) -> None:
@@ -146,7 +151,7 @@ def _make_home(demo: Demo) -> None:
             raise Impossible(f"{settings} has no line {before.strip()!r}")
         text = text.replace(before, after)
     settings.write_text(text, "utf-8")
-    demo.display.head(f"A migration in {demo.home}")
+    demo.display.head(f"{'A migration' if 'migrate' in demo.wishes.acts else 'What is shown is'} in {demo.home}")
     demo.display.say("made its HOME: dm-config init; a failed file is tried again after 1 s here, not 60")
 
 

@@ -10,17 +10,19 @@ from collections.abc import Sequence
 from dmtools import __version__
 from dmtools.house import setting_up
 
+ACTS = ("migrate", "daq", "lta", "dqm")
 PYTHON = setting_up.ROOT / ".venv/bin/python"
 _HELP = """\
 Shows a whole migration in a directory of its own: thousands of real files, two FTS servers that make real copies, the lines of
 cron/migrate.crontab round after round, with copies that fail and commands and servers killed in the middle. Then it compares
-both trees and the books with code of its own. Then a DAQ's disks go to site and tape, and arriving disks to a remote archive and
-back. Exit code 0: every file is accounted for.
+both trees and the books with code of its own. Then a DAQ's disks go to site and tape, arriving disks to a remote archive and
+back, and a live page is mirrored. Exit code 0: every file is accounted for.
 """
 _EXAMPLE = """\
 example:  bin/dm-demo
           bin/dm-demo --files 500 --big 10
           bin/dm-demo --keep
+          bin/dm-demo --acts dqm
 cron:     not for cron
 """
 
@@ -32,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.dry_run:
         place = options.home or "a new directory in the folder for temporary files"
         print(f"would set up .venv where it is not ready, make a HOME in {place},")
-        print(f"{options.files} small files and one of {options.big} MiB, migrate them and {_end(options)}")
+        print(f"{options.files} small files and one of {options.big} MiB, show {', '.join(options.acts)} and {_end(options)}")
         return 0
     if code := setting_up.main(["--brief"]):
         return code
@@ -53,6 +55,13 @@ def parser() -> argparse.ArgumentParser:
     add("--files", type=_count, default=3000, metavar="N", help="how many small files (default 3000)")
     add("--big", type=_count, default=1024, metavar="MIB", help="size of the big file in MiB (default 1024)")
     add("--home", metavar="DIR", help="make the HOME here; it must not be there yet (default: a temporary one)")
+    add(
+        "--acts",
+        type=_acts,
+        default=ACTS,
+        metavar="NAME,...",
+        help=f"only these, in this order: {', '.join(ACTS)} (default: all)",
+    )
     add("--keep", action="store_true", help="leave HOME and servers to look at; it says how to look and how to end it")
     add("--dry-run", action="store_true", help="print what would be done")
     add("--json", action="store_true", help="one JSON object on stdout, the rest on stderr")
@@ -61,6 +70,13 @@ def parser() -> argparse.ArgumentParser:
     add("--config", metavar="FILE", help=argparse.SUPPRESS)  # every command takes it; here it means nothing
     add("--version", action="version", version=f"dm-demo {__version__}")
     return found
+
+
+def _acts(text: str) -> tuple[str, ...]:
+    names = {name.strip() for name in text.split(",")}
+    if wrong := sorted(names - set(ACTS)):
+        raise argparse.ArgumentTypeError(f"there is no act {wrong[0]!r}; there are: {', '.join(ACTS)}")
+    return tuple(name for name in ACTS if name in names)
 
 
 def _count(text: str) -> int:

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from dmtools.demo import archive, books, detector, proof, staged
+from dmtools.demo import archive, books, detector, mirror, proof, staged
+from dmtools.demo.display import Display
+from dmtools.demo.mirror_source import SECRETS
 from dmtools.demo.tree import Fact, Tree
 from dmtools.house.leftovers import end_all, marked
 from tests.support import ROOT, command, environment, wait_until
@@ -44,6 +46,7 @@ def commands() -> None:
         pytest.fail("bin/dm-setup makes the commands in .venv/bin")
 
 
+@pytest.mark.needs("browser")
 @pytest.mark.usefixtures("commands")
 def test_all_is_accounted_for_and_nothing_is_left(env: dict[str, str], short_tmp: Path) -> None:
     done = subprocess.run(argv(*SMALL, "--json"), env=env, capture_output=True, text=True, timeout=300)
@@ -53,6 +56,8 @@ def test_all_is_accounted_for_and_nothing_is_left(env: dict[str, str], short_tmp
     assert len(told["checks"]) >= 20
     assert [one for one in told["checks"] if "in a zip on tape, unzipped byte for byte the same" in one["what"]]
     assert [one for one in told["checks"] if "in one zip on the remote tape, byte for byte" in one["what"]]
+    assert [one for one in told["checks"] if "secrets of the source" in one["what"]]
+    assert [one for one in told["checks"] if "with the source dead, page and nagios say how old it is" in one["what"]]
     assert "killed with -9" in done.stderr
     assert list((short_tmp / "tmp").iterdir()) == []
 
@@ -61,7 +66,8 @@ def test_all_is_accounted_for_and_nothing_is_left(env: dict[str, str], short_tmp
 def test_keep_leaves_servers_that_answer_and_says_how_to_end_them(env: dict[str, str], short_tmp: Path) -> None:
     home = short_tmp / "kept"
     try:
-        done = subprocess.run(argv(*SMALL, "--keep", "--home", home), env=env, capture_output=True, text=True, timeout=300)
+        words = argv(*SMALL, "--acts", "migrate", "--keep", "--home", home)
+        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
         pids = marked("DMTOOLS_HOME", str(home))
         assert len(pids) == 2
@@ -195,6 +201,31 @@ def test_the_proof_of_the_second_act_sees_what_is_wrong(home: Path) -> None:
     assert any("on tape" in what for what in bad())
     (home / "demo/daq/data2/left").touch()
     assert any("every disk is empty" in what for what in bad())
+
+
+def test_the_proof_of_the_fourth_act_sees_a_secret_in_any_byte() -> None:
+    class Outside:
+        def __init__(self, **read: bytes) -> None:
+            self.read = {"/sites/production/files/1/log-1.txt": b"clean", **read}
+
+        def everything(self) -> dict[str, bytes]:
+            return self.read
+
+    def told(outside: Outside) -> list[str]:
+        return mirror.clean(Display(quiet=True), outside).against  # type: ignore[arg-type]
+
+    assert told(Outside()) == []
+    for secret in SECRETS:
+        assert told(Outside(x=b"\0\xff" + secret.encode() + b".")) == [f"{secret} stands in x"]
+    nothing = Outside()
+    nothing.read = {"/": b""}
+    assert told(nothing) == ["no log was served, so nothing was proved"]
+
+
+def test_an_act_that_is_none_is_refused_by_name() -> None:
+    done = subprocess.run([*command("dm-demo"), "--acts", "dqm,dmq"], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "there is no act 'dmq'; there are: migrate, daq, lta, dqm" in done.stderr
 
 
 def test_the_proof_of_the_third_act_sees_what_is_wrong(home: Path) -> None:
