@@ -181,12 +181,14 @@ def test_line_8_no_address_leads_out_of_the_public_area(home: Path, serve: Calla
     (newest.path / name).unlink()
     (newest.path / name).symlink_to(home / "dmtools.toml")
     base = f"/sites/production/files/{listed.sha256[:16]}"
+    own = {name: one.sha256[:16] for name, one in newest.manifest.files.items()}
     asked = [
         *(f"{base}/{up}dmtools.toml" for up in ("../" * 6, "%2e%2e/" * 6, "..%2f" * 6, "%252e%252e%252f" * 6, "..%5c" * 6)),
         *(
             f"{base}/{one}"
             for one in ("page.json", "manifest.json", "page.html", ".hidden", "%00", f"{name}%00", f"{name}/x", "")
         ),
+        *(f"/sites/production/{how}/{own[one]}/{one}" for how in ("files", "log") for one in ("page.json", "page.html")),
         *("/../dmtools.toml", "//etc/passwd", "/static/../templates/body.html", "/static/%2e%2e/running.py", "/static/.."),
         *(str(home / "dmtools.toml"), "/sites/../../raw/x.txt", "/sites/%2e%2e", "/dqm/raw/x.txt", "/tmp/x", "/log/x", "/raw"),
         *("/sites/production/live", "/sites/production/live/g0000000001/page.json", "/sites/none", "/sites/production/runs/1"),
