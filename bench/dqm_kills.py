@@ -158,9 +158,8 @@ def end(robber: Robber) -> bool:
 def tell() -> None:
     for victim, seconds in SECONDS.items():
         if seconds:
-            print(
-                f"{victim:8} {len(seconds):3} kills, gone: median {median(seconds):.3f} s, most {max(seconds):.3f} s, wrong {WRONG[victim]}"
-            )
+            gone = f"median {median(seconds):.3f} s, most {max(seconds):.3f} s"
+            print(f"{victim:8} {len(seconds):3} kills, gone: {gone}, wrong {WRONG[victim]}")
     print(f"{sum(map(len, SECONDS.values()))} kills, {sum(WRONG.values())} wrong")
 
 

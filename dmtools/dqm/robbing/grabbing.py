@@ -97,15 +97,10 @@ def serve(work: Work, ears: told.Ear, mouth: int) -> None:
 
 def judged(act: Callable[[], Told]) -> Told:
     """What a round gave; a trouble as one of the words of `record`, with the reason for the log."""
-    import requests
-    import urllib3
-    from selenium.common.exceptions import TimeoutException, WebDriverException
-
     try:
         return act()
-    except (Away, requests.RequestException) as problem:
-        slow = isinstance(problem, requests.Timeout)
-        return Told(trouble=record.SLOW if slow else record.AWAY, why=_text(problem))
+    except Away as problem:
+        return Told(trouble=record.AWAY, why=str(problem))
     except NoEndpoint as problem:
         return Told(trouble=record.WRONG, why=f'{problem}: the site has no JSON endpoint, so take [dqm] backend = "browser"')
     except Refused as problem:
@@ -116,20 +111,30 @@ def judged(act: Callable[[], Told]) -> Told:
         return Told(trouble=record.NO_BROWSER, why=str(problem))
     except Failed as problem:
         return Told(trouble=record.WRONG, why=str(problem))
-    except TimeoutException as problem:
+    except Exception as problem:  # noqa: BLE001 - of libraries, or not foreseen; the next round has another grabber
+        return _of_libraries(problem)
+
+
+def _of_libraries(problem: Exception) -> Told:
+    import requests
+    import urllib3
+    from selenium.common.exceptions import TimeoutException, WebDriverException
+
+    if isinstance(problem, (requests.Timeout, TimeoutException)):
         return Told(trouble=record.SLOW, why=_text(problem))
-    except WebDriverException as problem:
+    if isinstance(problem, requests.RequestException):
+        return Told(trouble=record.AWAY, why=_text(problem))
+    if isinstance(problem, WebDriverException):
         away = any(word in str(problem.msg) for word in _CONNECTION)
         return Told(trouble=record.AWAY if away else record.WRONG, why=_text(problem))
-    except (urllib3.exceptions.HTTPError, ConnectionError) as problem:
+    if isinstance(problem, (urllib3.exceptions.HTTPError, ConnectionError)):
         return Told(trouble=record.WRONG, why=f"the browser's driver does not answer: {_text(problem)}")
-    except OSError as problem:
+    if isinstance(problem, OSError):
         return Told(trouble=record.WRONG, why=f"{problem.filename or 'a file'}: {problem.strerror or problem}")
-    except Exception as problem:  # noqa: BLE001 - told with its place; the next round has another grabber
-        import traceback
+    import traceback
 
-        place = traceback.extract_tb(problem.__traceback__)[-1]
-        return Told(trouble=record.WRONG, why=f"internal error: {_text(problem)}, in {place.name}, line {place.lineno}")
+    place = traceback.extract_tb(problem.__traceback__)[-1]
+    return Told(trouble=record.WRONG, why=f"internal error: {_text(problem)}, in {place.name}, line {place.lineno}")
 
 
 def _text(problem: BaseException) -> str:

@@ -22,6 +22,7 @@ _WHERE = """
 const one = performance.getEntriesByType("navigation")[0];
 return [one ? one.responseStatus || 0 : 0, location.origin];
 """
+_ASK_AGAIN = 40  # looks at what is open, before the page is asked for once more
 _ALERTS = 3  # in a row; a page that has more of them is no page
 
 
@@ -72,19 +73,21 @@ class BrowserPage:
     def _go(self, url: str) -> tuple[int, str]:
         """Leaves what is open, then opens that; gives HTTP's status (0: not told) and whose page it is. Raises Failed."""
         self._driver.get(EMPTY)
-        self._driver.get(url)
-        # The driver may come back from `get` before the tab has become another one.
-        for _ in self._tries("the page does not open"):
+        # The driver may come back before the tab is another one; and in Firefox the page that is left may win over the new one.
+        for tried in self._tries("the page does not open"):
+            if tried % _ASK_AGAIN == 0:
+                self._driver.get(url)
             here = self._calmly(lambda: self._driver.execute_script(_WHERE))
-            if here and here[1] != "null":  # Firefox may give nothing at all meanwhile
+            if here and here[1] != "null":
                 return int(here[0]), str(here[1])
         raise AssertionError
 
-    def _tries(self, why: str) -> Iterator[None]:
-        """Some, within the time of a grab. Raises Failed after them."""
-        end = time.monotonic() + self._seconds
+    def _tries(self, why: str) -> Iterator[int]:
+        """Some, counted, within the time of a grab. Raises Failed after them."""
+        end, number = time.monotonic() + self._seconds, 0
         while time.monotonic() < end:
-            yield
+            yield number
+            number += 1
             time.sleep(0.02)
         raise Failed(why)
 
