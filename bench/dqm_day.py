@@ -54,13 +54,27 @@ def main() -> int:
         "dqm.robber_seconds = 0.05",
         "dqm.parser_seconds = 0.05",
         f"dqm.browser_grabs = {max(20, int(seconds * 4 / 17))}",
-        "dqm.raw_bytes = 4000000",
-        "dqm.public_bytes = 2000000",
+        "dqm.old_runs = 3",
+        "dqm.raw_bytes = 10000000",
+        "dqm.public_bytes = 4000000",
         "dqm.driver_log_bytes = 200000",
         "dqm.old_run_seconds = 60",
     )
     with Mirror(*squeezed) as mirror:
-        words = ("--every", "0.1", "--lumi-seconds", "0.5", "--run-seconds", f"{seconds / 24:.1f}", "--seed", "1", "--port", "0")
+        words = (
+            "--jobs",
+            "6",
+            "--every",
+            "0.1",
+            "--lumi-seconds",
+            "0.5",
+            "--run-seconds",
+            f"{seconds / 24:.1f}",
+            "--seed",
+            "1",
+            "--port",
+            "0",
+        )
         mirror.start("dm-sim", "dqm", *words, listens=True)
         mirror.start("dqm-robber", "--loop")
         mirror.start_as("dqm-robber-oldruns", "dqm-robber", "--loop", "--old-runs")
@@ -82,8 +96,11 @@ def watched(mirror: Mirror, url: str, seconds: float) -> list[dict[str, float]]:
     def read() -> None:
         session = requests.Session()
         while not ended.wait(0.1):
-            answer = session.get(f"{url}/sites/{SITE}", timeout=30)
-            answers["good" if answer.ok and "</html>" in answer.text else "bad"] += 1
+            try:
+                answer = session.get(f"{url}/sites/{SITE}", timeout=30)
+                answers["good" if answer.ok and "</html>" in answer.text else "bad"] += 1
+            except requests.RequestException:
+                answers["bad"] += 1
 
     mirror.until(lambda: mirror.generations("public"), 120, "the first page is there")
     reader = threading.Thread(target=read, daemon=True)
@@ -107,7 +124,7 @@ def watched(mirror: Mirror, url: str, seconds: float) -> list[dict[str, float]]:
 def sample(mirror: Mirror) -> dict[str, float]:
     own = [mirror.running[name].pid for name in COMMANDS]
     all_of_them = sorted({pid for root in own for pid in family(root)})
-    below = [path for path in mirror.home.rglob("*") if path.is_file()]
+    below = [size(Path(place, name)) for place, _, names in os.walk(mirror.home) for name in names]
     return {
         "grabs": number(mirror, "raw"),
         "pages": number(mirror, "public"),
@@ -116,7 +133,7 @@ def sample(mirror: Mirror) -> dict[str, float]:
         "own": sum(map(memory, own)),
         "handles": sum(len(listed(Path(f"/proc/{pid}/fd"))) for pid in own),
         "files": len(below),
-        "bytes": sum(size(path) for path in below),
+        "bytes": sum(below),
         "temporary": sum(1 for name in os.listdir("/tmp") if name.startswith((".org.chromium", "rust_mozprofile", "Temp-"))),
     }
 

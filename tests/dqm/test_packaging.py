@@ -230,6 +230,8 @@ def test_the_rpm_tells_systemd_and_stops_its_services_when_it_is_erased(package:
         mine = [path for path in (home, *home.rglob("*")) if path.stat().st_uid == int(user[2])]
         assert {path.name for path in mine} == {"home", "log", "tmp", "run", "secrets", "dqm", "raw", "public"}
         assert (home / "dmtools.toml").stat().st_gid == int(user[3])
+        bare(place.prefix / "bin/dqm-cfg", "--home", home, "--set", "browser=firefox").ok()  # by root
+        assert ((home / "dmtools.toml").stat().st_gid, (home / "dmtools.toml").stat().st_mode & 0o777) == (int(user[3]), 0o640)
         place.rpm("-e", "dmtools-dqm", around=around)
     lines = said.read_text().splitlines()[1:]
     assert lines[:4] == [f"--no-reload disable --now dmtools-dqm@{name}.service" for name in SERVICES]
