@@ -39,6 +39,9 @@ _BODY_BYTES, _HEAD_BYTES = 64 << 10, 32 << 10
 _IDLE_SECONDS = 10
 _CLOSING_SECONDS = 3
 _CONNECTIONS = 500  # that wait for their next request; each costs a socket, no thread
+_ANSWER_BYTES = (
+    512 << 10
+)  # that the kernel may hold for a slow reader (less, where it allows less), so that no thread waits for him
 
 
 TAKE = "dmtools.take"  # in the environ of a request: gives its socket to the application, which answers by itself
@@ -164,6 +167,10 @@ class _Request(http_server.HTTPRequest):
 class _Connection(http_server.HTTPConnection):
     RequestHandlerClass = _Request
 
+    def __init__(self, server: Any, sock: socket.socket, *rest: Any) -> None:
+        super().__init__(server, sock, *rest)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ANSWER_BYTES)
+
 
 class _Gateway(wsgi.Gateway_10):
     def get_environ(self) -> Any:
@@ -189,6 +196,13 @@ class _Http(wsgi.Server):
         self.request_queue_size = 128
         self.max_request_header_size = _HEAD_BYTES
         self.server_name = "dmtools"
+
+    def process_conn(self, conn: Any) -> None:
+        """A new connection that says nothing yet, as browsers open them ahead, waits with the idle ones: it holds no thread."""
+        if conn.last_used is None:
+            self._connections.put(conn)  # type: ignore[attr-defined]
+        else:
+            super().process_conn(conn)
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
         """Clients that go away are no news; what is serious is one line."""

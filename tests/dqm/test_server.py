@@ -263,7 +263,7 @@ def test_a_half_brought_a_damaged_and_a_strange_generation_leave_the_one_before(
 
 
 def test_a_page_that_did_not_come_here_whole_is_not_called_fresh(home: Path, serve: Callable[..., Server]) -> None:
-    mirror = mirrors.start(home, serve, stale_seconds=1, down_seconds=600)
+    mirror = mirrors.start(home, serve, stale_seconds=5, down_seconds=600)
     publish(home, "news")
     wait_until(lambda: "news" in mirror.text(), 30, "the page")
     whole = brought(home, "unseen", lambda path: (path / "page.json").rename(home / "aside.json"))
@@ -352,6 +352,21 @@ def test_events_tell_at_once_hold_no_thread_and_those_who_go_are_forgotten(home:
     wait_until(lambda: len(list(Path(f"/proc/{pid}/fd").iterdir())) <= before - 40, 30, "their sockets are given back")
     assert mirror.server.stop() == 143
     assert list(heard) is not None  # ends with the server
+
+
+def test_clients_that_say_nothing_or_read_nothing_hold_up_nobody(home: Path, serve: Callable[..., Server]) -> None:
+    mirror = mirrors.start(home, serve)
+    place = urlsplit(mirror.url)
+    silent = [socket.create_connection((place.hostname, place.port), 30) for _ in range(30)]
+    slow = [socket.socket() for _ in range(30)]
+    for one in slow:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.connect((place.hostname, place.port))
+        one.sendall(b"GET /sites/production HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert mirror.get("/healthz").text == "ok\n"  # ten seconds each they would hold a thread
+    assert mirror.get("/sites/production").ok
+    for one in (*silent, *slow):
+        one.close()
 
 
 def test_the_api_and_the_csv_tell_what_the_page_shows(home: Path, serve: Callable[..., Server]) -> None:

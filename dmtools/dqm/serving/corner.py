@@ -32,6 +32,7 @@ class Corner(Generic[T]):
         self._time: tuple[int, int] | None = None
         self._listed = float("-inf")
         self._bad: dict[str, float] = {}  # marks, and when they were tried
+        self._told: set[str] = set()
         self._settled = False  # the highest number is the one that is kept
 
     def look(self) -> T | None:
@@ -76,6 +77,8 @@ class Corner(Generic[T]):
             self.kept = self._make(generation)
         except Torn as problem:
             self._bad[generation.mark] = time.monotonic()
-            self._log(f"left out, the one before is shown: {problem}")
+            if generation.mark not in self._told:
+                self._told = {generation.mark, *list(self._told)[:99]}
+                self._log(f"left out, the one before is shown: {problem}")
             return False
         return True

@@ -11,7 +11,7 @@ from dmtools.web.serving import Diary, HttpServer, refuse_open_host, until_a_sig
 
 NAME = "dqm-server"
 DANGER = "change what is shown"
-THREADS = 2  # nothing waits for a disk or a database: more would wait for each other
+THREADS = 4  # no more: nothing waits for a disk or a database, so they would only wait for each other
 
 
 def serve(settings: Settings, place: tuple[str, int], *, behind_proxy: bool, ready: Callable[[str], None]) -> None:

@@ -157,7 +157,7 @@ class _Room:
         try:
             names = [name for name in os.listdir(self._place / "runs") if _RUN.fullmatch(name)]
         except OSError:
-            names = []
+            return before
         corners = {int(name): self._runs.get(int(name)) or self._corner(name) for name in names}
         self._runs = corners
         found = {number: kept for number in sorted(corners, reverse=True) if (kept := corners[number].look()) is not None}

@@ -67,6 +67,10 @@ function value(row, key) {
   return cell.textContent;
 }
 
+function name(row) {
+  return row.cells[2].textContent + " " + row.cells[4].textContent;
+}
+
 function sort() {
   const body = live.querySelector("table.jobs tbody");
   if (!body) return;
@@ -75,7 +79,7 @@ function sort() {
     one.setAttribute("aria-sort", !mine ? "none" : view.down ? "descending" : "ascending");
   }
   if (!view.key) return;
-  const rows = [...body.rows].map((row) => [value(row, view.key), row.dataset.host + " " + row.dataset.tag, row]);
+  const rows = [...body.rows].map((row) => [value(row, view.key), name(row), row]);
   const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
   rows.sort((a, b) => (view.down ? -1 : 1) * compare(a[0], b[0]) || compare(a[1], b[1]));
   body.append(...rows.map((one) => one[2]));
@@ -157,18 +161,18 @@ function crashes() {
   const strip = document.getElementById("state");
   const run = live.querySelector(".strip .run");
   if (!strip || !run) return;
-  const name = "dqm-seen " + prefix + " " + site;
-  const kept = seen || keep(name);
+  const place = document.getElementById("news");
+  const shelf = "dqm-seen " + prefix + " " + site;
+  const kept = seen || keep(shelf);
   const rows = [...live.querySelectorAll("table.jobs tbody tr.crashed")];
   const now = rows.map((row) => row.dataset.key);
   if (!kept) {
     seen = { run: run.textContent, keys: now };
-    keep(name, seen);
+    keep(shelf, seen);
     return;
   }
   seen = kept.run === run.textContent ? kept : { run: run.textContent, keys: [] };
   const fresh = rows.filter((row) => !seen.keys.includes(row.dataset.key));
-  const place = document.getElementById("news");
   const told = fresh.map((row) => row.dataset.key).join(" ");
   if (place.dataset.told === told) return;
   place.dataset.told = told;
@@ -177,7 +181,7 @@ function crashes() {
   const box = document.createElement("div");
   box.className = "banner notice";
   const text = document.createElement("span");
-  const names = fresh.slice(0, 3).map((row) => row.dataset.host + " " + row.dataset.tag).join(", ");
+  const names = fresh.slice(0, 3).map(name).join(", ");
   const more = fresh.length > 3 ? " and " + (fresh.length - 3) + " more" : "";
   text.textContent = "✕ Crashed since you looked: " + names + more;
   const button = document.createElement("button");
@@ -186,7 +190,7 @@ function crashes() {
   button.textContent = "I have seen it";
   button.addEventListener("click", () => {
     seen = { run: run.textContent, keys: now };
-    keep(name, seen);
+    keep(shelf, seen);
     place.dataset.told = "";
     place.replaceChildren();
     document.getElementById("main").focus();
