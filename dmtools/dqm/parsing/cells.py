@@ -20,7 +20,7 @@ def time_and_age(text: str) -> tuple[datetime | None, float | None]:
     found = _TIME.fullmatch(text)
     if not found:
         raise ValueError("no time")
-    at = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    at = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
     return at, float(found[2].replace(",", "")) * _UNITS[found[3]] if found[2] else None
 
 

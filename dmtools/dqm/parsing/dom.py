@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,8 +30,8 @@ from dmtools.dqm.parsing.found import (
     unique,
 )
 
-# The buttons of a row hold no data and are most of the page. A quote within a text or an attribute is written otherwise.
-_BUTTON = re.compile(rb'<a (?=[^<>]*ng-click="_show_inline = )[^<>]*>(?:<span[^<>]*></span>|[^<>]{0,20})</a>')
+_BUTTON = b'ng-click="_show_inline = '
+_BUTTON_BYTES = 400  # of one with its sign or its word
 _COLUMNS = ("timestamp", "hostname", "pid", "state", "tag", "ls", "rss", "total ev.")
 _CLASSES = {"success": record.RUNNING, "warning": record.STOPPED, "danger": record.CRASHED}
 _HALF = "info"  # the class of a row whose document has not come yet
@@ -52,8 +53,9 @@ class _Log:
 
 def read(html: bytes) -> FoundPage:
     """Raises NotUnderstood."""
-    root = _tree(html)
-    page = FoundPage(secrets=harvest.of_page(html))
+    text = _without_buttons(_whole(html))
+    root = _tree(text)
+    page = FoundPage(secrets=harvest.of_page(text))
     page.links = list(_links(root, page))
     page.run = _run(root)
     page.original_run = _original_run(root, page)
@@ -70,15 +72,20 @@ def read(html: bytes) -> FoundPage:
     return page
 
 
-def _tree(html: bytes) -> Any:
+def _whole(html: bytes) -> bytes:
+    """The page in good UTF-8, to its end."""
+    text = _utf8(html)
+    if b"<html" in text[:1000].lower() and not text[-500:].rstrip().lower().endswith(b"</html>"):
+        raise NotUnderstood(Trouble(NO_PAGE, "the end is missing", text[-FRAGMENT:].decode("utf-8", "replace")))
+    return text
+
+
+def _tree(text: bytes) -> Any:
     from lxml import etree
 
-    text = html.decode("utf-8", "replace").replace("\0", "").encode()
-    if b"<html" in text[:1000].lower() and not text.rstrip().lower().endswith(b"</html>"):
-        raise NotUnderstood(Trouble(NO_PAGE, "the end is missing", text[-FRAGMENT:].decode("utf-8", "replace")))
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, collect_ids=False)
     try:
-        root = etree.fromstring(_BUTTON.sub(b"", text), parser)
+        root = etree.fromstring(text, parser)
     except (etree.LxmlError, ValueError):
         root = None
     cut = [error for error in parser.error_log if error.level == etree.ErrorLevels.FATAL]
@@ -87,12 +94,33 @@ def _tree(html: bytes) -> Any:
     return root
 
 
+def _utf8(html: bytes) -> bytes:
+    try:
+        html.decode()
+    except UnicodeDecodeError:
+        html = html.decode("utf-8", "replace").encode()
+    return html.replace(b"\0", b"") if b"\0" in html else html
+
+
+def _without_buttons(html: bytes) -> bytes:
+    """The buttons of a row hold no data and are most of the page. In texts and attributes their signs are written otherwise."""
+    first, *anchors = html.split(b"<a ")
+    kept = [first]
+    for anchor in anchors:
+        end = anchor.find(b"</a>", 0, _BUTTON_BYTES)
+        is_button = end > 0 and anchor.find(_BUTTON, 0, end) >= 0
+        kept.append(anchor[end + 4 :] if is_button else b"<a " + anchor)
+    return b"".join(kept)
+
+
 def _start(text: bytes) -> str:
     return text[:FRAGMENT].decode("utf-8", "replace")
 
 
 def shown(node: Any) -> str:
     """The text that people see in a place: without what is hidden, and without buttons; blanks are one blank."""
+    if len(node) == 0:
+        return " ".join((node.text or "").split())
     return " ".join(" ".join(_visible(node)).split())
 
 
@@ -221,10 +249,10 @@ def _give_logs(logs: list[_Log], page: FoundPage) -> None:
     """Each to the job whose id it has, or that stands just before it; of two for one job nobody knows which is its own."""
     by_id = {one.id: one for one in page.jobs}
     owners = [by_id.get(log.named) if log.named else log.before for log in logs]
-    rivals = [id(log.before) for log in logs if not log.named or log.named not in by_id]
-    taken = [id(owner) for owner in owners if owner is not None]
+    rivals = Counter(id(log.before) for log in logs if not log.named or log.named not in by_id)
+    taken = Counter(map(id, owners))
     for log, owner in zip(logs, owners, strict=True):
-        if owner is None or taken.count(id(owner)) > 1 or (not log.named and rivals.count(id(owner)) > 1):
+        if owner is None or taken[id(owner)] > 1 or (not log.named and rivals[id(owner)] > 1):
             page.troubles.append(Trouble(LOG, log.named, _fragment(log.row)))
         else:
             owner.logs = _parts(log.row)

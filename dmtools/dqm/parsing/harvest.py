@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -36,17 +37,31 @@ LEAST = 3  # letters of a name that is hidden everywhere
 
 
 def of_page(data: bytes) -> set[str]:
-    """Users, mail addresses and hosts that any markup, attribute, comment or script of it names."""
+    """Users, mail addresses and hosts that any markup, attribute, comment or script names; logs are left to `of_text`."""
+    data = _without_logs(data)
     found = {name.decode("ascii", "ignore") for name in _names(data)}
     hosts = {match[1].decode("ascii", "ignore").rstrip(".") for match in _behind(data, b"://", _URL)}
     return {word for word in found if is_name(word)}.union(*map(of_host, hosts))
 
 
-def of_host(host: str) -> set[str]:
+def of_text(text: str) -> set[str]:
+    """The same of a log."""
+    return {word for name in _names(text.encode("utf-8", "replace")) if is_name(word := name.decode("ascii", "ignore"))}
+
+
+def _without_logs(data: bytes) -> bytes:
+    first, *logs = data.split(b"<dqm-log")
+    rest = b"".join([first, *(log.partition(b"</dqm-log>")[2] for log in logs)])
+    return b"<".join(dict.fromkeys(rest.split(b"<")))  # the rows of a table are much alike
+
+
+@functools.lru_cache(4096)
+def of_host(host: str) -> frozenset[str]:
     """A host's name, and its first part, by which it is called at home."""
     first = host.partition(".")[0]
-    names = {host} if is_name(host) and not _is_plain_number(host) else set()
-    return names | ({first} if len(first) > LEAST and is_name(first) and not _is_plain_number(host) else set())
+    if _is_plain_number(host):
+        return frozenset()
+    return frozenset(name for name in (host, first) if is_name(name) and (name == host or len(name) > LEAST))
 
 
 def _names(data: bytes) -> Iterator[bytes]:

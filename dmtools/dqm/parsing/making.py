@@ -49,6 +49,7 @@ class Maker:
     def make(self, found: FoundPage, of: Of, graphs: Mapping[str, bytes]) -> Made:
         """`graphs`: the grab's PNG files by their names, `graph-1.png` first."""
         self._cleaner.learn(found.secrets)
+        self._cleaner.learn_of(part for job in found.jobs for part in job.logs)
         self._cleaner.forget_texts()
         files: dict[str, bytes] = {}
         jobs, withheld = [], 0

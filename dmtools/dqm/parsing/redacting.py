@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
 from dmtools.dqm.parsing import rules, trie
-from dmtools.dqm.parsing.harvest import is_name
+from dmtools.dqm.parsing.harvest import is_name, of_text
 from dmtools.dqm.parsing.rules import HIDDEN, SECRET
 from dmtools.settings.dqm import Dqm
 
 LINES = 4000  # of one text; the middle of a longer one is left out
 LINE = 20_000  # characters of a line that is looked at at all
 SHOWN = 2000  # characters of a line
+TEXTS_MOST = 5000  # that are remembered
 KNOWN_MOST = 20_000  # words; more than that is no page
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
 _INVISIBLE = re.compile(
@@ -46,6 +47,7 @@ class Cleaner:
                 self.trouble = "a pattern of [dqm] hide_patterns can't be used"
         self._known: dict[str, None] = {}
         self._texts: dict[str, str] = {}
+        self._heard: set[str] = set()
         self._lines: dict[str, str] = {}
         self._compile()
 
@@ -72,6 +74,14 @@ class Cleaner:
         coded = {form for word in {*long, *short} for form in _coded(word)}
         self._coded = re.compile(trie.expression(coded)) if coded else None
 
+    def learn_of(self, texts: Iterable[str]) -> None:
+        """What texts name by their own words: users, mail addresses. Of each text once."""
+        new = [text for text in texts if text not in self._texts and text not in self._heard]
+        if len(self._heard) > TEXTS_MOST:
+            self._heard.clear()
+        self._heard.update(new)
+        self.learn(set().union(*map(of_text, new)))
+
     def text(self, text: str) -> str:
         """The text without what is private. Raises Withheld."""
         if self.trouble:
@@ -87,7 +97,7 @@ class Cleaner:
         self._texts[text] = cleaned
         return cleaned
 
-    def forget_texts(self, most: int = 5000) -> None:
+    def forget_texts(self, most: int = TEXTS_MOST) -> None:
         """Keeps the memory within bounds; what is needed is cleaned again."""
         if len(self._texts) > most:
             self._texts.clear()
