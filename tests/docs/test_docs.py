@@ -75,13 +75,15 @@ def anchors(path: Path) -> set[str]:
 
 @cache
 def help_of(command: str) -> str:
-    return run(command, "--help").ok().out
+    more = run(command, "dqm", "--help").ok().out if command == "dm-sim" else ""
+    return run(command, "--help").ok().out + more
 
 
 @pytest.mark.parametrize("path", [p for p in PAGES if p.name not in FORESEE], ids=lambda path: path.name)
 def test_no_page_speaks_of_a_command_or_an_option_that_is_not_there(path: Path) -> None:
     text = GENERATED.sub("", path.read_text("utf-8"))
-    named = set(re.findall(r"(?<![\w/.-])(?<!class=\")((?:dm|migrate|daq|lta|dqm|datalogger)-[a-z]+(?:-[a-z]+)*)(?![\w.-])", text))
+    text = text.replace('class="dqm-page"', "")
+    named = set(re.findall(r"(?<![\w/.-])((?:dm|migrate|daq|lta|dqm|datalogger)-[a-z]+(?:-[a-z]+)*)(?![\w.-])", text))
     assert not named - set(COMMANDS)
     wrong = []
     for command in named:
