@@ -125,7 +125,11 @@ class Cleaner:
     def _line(self, line: str) -> str:
         if (known := self._lines.get(line)) is not None:
             return known
-        plain = before = _plain(line)
+        if "\x1b" in line:  # colours: they part words, but they may also stand within one
+            glued = _plain(_ESCAPES.sub("", line))
+            plain = before = HIDDEN if self._without_words(glued) != glued else _plain(_ESCAPES.sub(" ", line))
+        else:
+            plain = before = _plain(line)
         for _ in range(4):
             after = self._encoded(self._once(before))
             if after == before:
@@ -218,7 +222,7 @@ def _plain(line: str) -> str:
         line = line[:LINE].rpartition(" ")[0] + " " + HIDDEN
     if line.isascii() and line.isprintable():
         return line
-    line = _INVISIBLE.sub("", _ESCAPES.sub("", line)).replace("\t", "    ")
+    line = _INVISIBLE.sub("", line).replace("\t", "    ")
     return line if line.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFKC", line))
 
 
