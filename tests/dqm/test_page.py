@@ -220,11 +220,11 @@ def test_without_scripts_it_reads_sorts_and_comes_anew(mirror: Mirror) -> None:
     with Browser(1000, 800, scripts=False) as one:
         one.go(mirror.url + PAGE)
         assert "380001" in one.text("#state")
-        one.press("#sort-state")
-        assert one.text("table.jobs tbody tr .job") == "✕ crashed 139"
+        click(one, "#sort-state")
+        one.until(lambda: one.text("table.jobs tbody tr .job") == "✕ crashed 139", "sorted")
         public.publish(mirror.home, Source(some_jobs(13), at=clock.now()))
         public.says(mirror.home)
         one.until(lambda: one.text("#jobs .count") == "13", "it loads itself anew")
         assert one.text("table.jobs tbody tr .job") == "✕ crashed 139"
-        one.press("table.jobs tbody tr a")
-        assert "begin of job" in one.text("pre")
+        click(one, "table.jobs tbody tr a")
+        assert "begin of job 3" in one.text("pre")
