@@ -105,7 +105,7 @@ class _Piece:
             last = float(reading.seconds[-1])
             self.reached = _after(last)
             return bool(self._slack) and end - last <= self._slack
-        if not reading.outside:
+        if reading.before < math.floor(self.reached):
             raise Trouble(CUT, f"no sample of {_span(self.reached, end)}, and not said that there is none")
         self.reached = math.floor(self.reached) + 1.0  # it gave what is before, of the same second: so there is no more in it
         return self.reached >= end

@@ -23,6 +23,7 @@ from dmtools.ledger.engine import Stale
 from dmtools.ledger.types import AnyRow
 
 F = tables.datalogger_file.c
+L = tables.lease.c
 KINDS = {windows.DEVICE: "params", windows.EVENT: "events"}
 WAITS = (OWED, ASKED, INCOMPLETE)  # may still come into the file of its day
 
@@ -87,9 +88,18 @@ def ripe(connection: Connection, home: str, kind: str, now: datetime, hours: flo
         own = (F.home == home, F.kind == kind, F.start == start, F.end == end, F.origin == windows.SCHEDULE)
         out = select(func.count()).where(*own)
         since = min(row.since for row in rows) if connection.execute(out).scalar() else end
-        if now >= since + patience or not connection.execute(still).scalar():
+        if not connection.execute(still).scalar():
+            found.append([row.id for row in rows])
+        elif now >= since + patience and not _is_worked_on(connection, (*mine, W.start == start, W.end == end)):
             found.append([row.id for row in rows])
     return found
+
+
+def _is_worked_on(connection: Connection, day: Sequence[Any]) -> bool:
+    """Does another pass ask for a window of the day just now? Then it is had in a moment."""
+    asked = connection.execute(select(W.id).where(*day, W.state == ASKED)).scalars()
+    held = [windows.resource(number) for number in asked]
+    return bool(held) and connection.execute(select(L.id).where(L.resource.in_(held)).limit(1)).first() is not None
 
 
 def intend(this: Pass, home: Home, ids: Sequence[int], at: datetime) -> File | None:

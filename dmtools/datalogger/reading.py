@@ -5,6 +5,7 @@ Lines that hold nothing but two plain numbers go to pyarrow's CSV reader, all at
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,8 @@ class Reading:
 
     `seconds`: UTC since 1970; `values`: as given, NaN and inf among them. `stars`: `*****`, which are no numbers; `twice`: rows
     that were there already; `differing`: of these, those with another value, of which the first was kept; `outside`: rows of
-    other times; `beyond`: one of them, or a cut line, was past the end; `none`: the logger said that there are no values.
+    other times; `beyond`: one of them, or a cut line, was past the end; `before`: the last of them that was before the start;
+    `none`: the logger said that there are no values.
     """
 
     seconds: Floats
@@ -54,6 +56,7 @@ class Reading:
     differing: int = 0
     outside: int = 0
     beyond: bool = False
+    before: float = -math.inf
     none: bool = False
 
 
@@ -68,6 +71,7 @@ class Reader:
         self._stars = 0
         self._outside = 0
         self._beyond = False
+        self._before = -math.inf
         self._none = False
         self._any = False
 
@@ -94,7 +98,7 @@ class Reader:
         if not (self._none or self._any or self._stars):
             raise Trouble(CUT, "the answer is empty: no samples, and not said that there are none")
         kept, twice, differing = once(seconds, values)
-        return Reading(*kept, self._stars, twice, differing, self._outside, self._beyond, self._none)
+        return Reading(*kept, self._stars, twice, differing, self._outside, self._beyond, self._before, self._none)
 
     def _last(self, rest: bytes) -> None:
         """A line without its end may be cut anywhere, so its numbers are not taken; what it says otherwise is."""
@@ -152,6 +156,7 @@ class Reader:
         self._any = True
         self._outside += len(seconds)
         self._beyond |= bool((seconds >= self._end).any())
+        self._before = max([self._before, *(seconds[seconds < self._start].max(initial=-math.inf, keepdims=True).tolist())])
 
 
 def _bare(line: bytes) -> bytes:
@@ -212,12 +217,9 @@ def _sample(line: bytes) -> tuple[float, float | None]:
         raise Trouble(UNREAD, f"not understood: {_shown(line)}")
     at = float(found[1])
     value = None if found[2].startswith(b"*") else float(found[2])
-    if at in (_INF, -_INF) or (value in (_INF, -_INF) and not _WORDED.fullmatch(found[2])):
+    if math.isinf(at) or (value is not None and math.isinf(value) and not _WORDED.fullmatch(found[2])):
         raise Trouble(UNREAD, f"a number too large: {_shown(line)}")
     return at, value
-
-
-_INF = float("inf")
 
 
 def once(seconds: Floats, values: Floats) -> tuple[tuple[Floats, Floats], int, int]:

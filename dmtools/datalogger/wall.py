@@ -27,13 +27,14 @@ def days(first: date, until: datetime, zone: ZoneInfo) -> Iterator[tuple[datetim
 def asked(start: float, end: float, zone: ZoneInfo) -> tuple[str, str]:
     """Whole seconds of wall-clock time around [start, end): `2020-03-10+00:00:00`.
 
-    Where one would mean two instants, as in the hour that comes twice in autumn, it is moved out of that hour.
+    A time of the hour that comes twice in autumn means two instants. Where the wrong one would leave something out, for a start
+    in the first such hour or an end in the second, it is moved out of both.
     """
     one = datetime.fromtimestamp(math.floor(start), zone)
     other = datetime.fromtimestamp(math.ceil(end), zone)
-    while _means_two(one):
+    while _means_two(one) and one.fold == 0:
         one = (one.astimezone(UTC) - STEP).astimezone(zone)
-    while _means_two(other):
+    while _means_two(other) and other.fold == 1:
         other = (other.astimezone(UTC) + STEP).astimezone(zone)
     return f"{one:%Y-%m-%d+%H:%M:%S}", f"{other:%Y-%m-%d+%H:%M:%S}"
 

@@ -51,12 +51,17 @@ class Window:
     @property
     def resource(self) -> str:
         """What is leased."""
-        return f"datalogger-window/{self.id}"
+        return resource(self.id)
 
     @property
     def shown(self) -> str:
         """For people."""
         return f"{self.name} {self.start:%Y-%m-%dT%H:%M:%SZ} to {self.end:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def resource(number: int) -> str:
+    """What is leased of the window with this id."""
+    return f"datalogger-window/{number}"
 
 
 def of(row: AnyRow) -> Window:
