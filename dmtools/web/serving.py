@@ -39,9 +39,7 @@ _BODY_BYTES, _HEAD_BYTES = 64 << 10, 32 << 10
 _IDLE_SECONDS = 10
 _CLOSING_SECONDS = 3
 _CONNECTIONS = 500  # that wait for their next request; each costs a socket, no thread
-_ANSWER_BYTES = (
-    512 << 10
-)  # that the kernel may hold for a slow reader: no thread waits for him  # that the kernel may hold for a slow reader (less, where it allows less), so that no thread waits for him
+_ANSWER_BYTES = 512 << 10  # that the kernel may hold for a slow reader: no thread waits for him
 
 
 TAKE = "dmtools.take"  # in the environ of a request: gives its socket to the application, which answers by itself
