@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,7 @@ from dmtools.lta.api.tokens import AddToken
 from dmtools.lta.away import Away
 from dmtools.lta.books import Who
 from tests.lta.bookkeeping import direct
+from tests.support import TEST_MARK, command, environment, wait_until
 
 
 def let_in(home: Path, name: str, role: str, site: str | None = None, days: int | None = None) -> str:
@@ -24,6 +30,25 @@ def let_in(home: Path, name: str, role: str, site: str | None = None, days: int 
     books.do(AddToken(name=name, role=role, site=site, days=days, sha256=tokens.hashed(token)))
     books.ledger.close()
     return token
+
+
+def served(template: Path) -> Iterator[tuple[Path, str]]:
+    """A HOME and its server for all tests of a module, which leave each other's tokens and bundles alone."""
+    mark = os.environ.pop(TEST_MARK, None)  # it outlives the test that came first
+    with tempfile.TemporaryDirectory(prefix="dmt-", dir="/tmp") as place:
+        home, log = Path(place, "home"), Path(place, "log")
+        shutil.copytree(template, home)
+        with log.open("wb") as out:
+            argv = command("lta-rest-server", "--port", 0)
+            server = subprocess.Popen(argv, env=environment(home), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        try:
+            wait_until(lambda: b"listening on" in log.read_bytes() or server.poll(), 60, "lta-rest-server listens")
+            if mark:
+                os.environ[TEST_MARK] = mark
+            yield home, log.read_text().partition("listening on ")[2].split()[0]
+        finally:
+            server.terminate()
+            server.wait(60)
 
 
 def books_at(url: str, token: str, **more: Any) -> Books:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import update
 
 from dmtools.ledger import tables
@@ -16,8 +17,8 @@ from dmtools.lta.books.registry import FUNCTIONS
 from dmtools.lta.server.application import METRICS
 from dmtools.lta.wire import ROOT
 from tests.lta.bookkeeping import direct
-from tests.lta.rest import Asker, let_in
-from tests.support import Result, Server
+from tests.lta.rest import Asker, let_in, served
+from tests.support import Result
 
 OPEN = ("/healthz", f"{ROOT}/openapi.json")
 ROUTES = [(kind.METHOD, ROOT + re.sub(r"\{\w+\}", "1", kind.PATH), kind.ROLE) for kind in FUNCTIONS] + [
@@ -26,7 +27,14 @@ ROUTES = [(kind.METHOD, ROOT + re.sub(r"\{\w+\}", "1", kind.PATH), kind.ROLE) fo
 STRANGE = [("GET", f"{ROOT}/nothing", ""), ("DELETE", f"{ROOT}/bundles", ""), ("GET", "/", ""), ("PUT", "/healthz", "")]
 
 
-def test_every_route_without_a_token_or_with_a_bad_one_lets_nobody_in(home: Path, serve: Callable[..., Server]) -> None:
+@pytest.fixture(scope="module")
+def server(home_template: Path) -> Iterator[tuple[Path, str]]:
+    """(HOME, URL): each test makes tokens of its own."""
+    yield from served(home_template)
+
+
+def test_every_route_without_a_token_or_with_a_bad_one_lets_nobody_in(server: tuple[Path, str]) -> None:
+    home, url = server
     books = direct(home)
     expired, revoked = let_in(home, "old", "admin", days=1), let_in(home, "out", "admin")
     table = tables.lta_token
@@ -34,7 +42,7 @@ def test_every_route_without_a_token_or_with_a_bad_one_lets_nobody_in(home: Path
         connection.execute(update(table).where(table.c.name == "old").values(expires=table.c.created))
         connection.execute(update(table).where(table.c.name == "out").values(revoked=table.c.created, live_key=None))
     hashed = tokens.hashed(expired)
-    ask = Asker(serve("lta-rest-server", "--port", 0, home=home).url)
+    ask = Asker(url)
     bad: list[dict[str, Any]] = [
         {},
         {"Authorization": "Bearer"},
@@ -52,9 +60,10 @@ def test_every_route_without_a_token_or_with_a_bad_one_lets_nobody_in(home: Path
     ask.close()
 
 
-def test_every_route_refuses_a_lesser_role(home: Path, serve: Callable[..., Server]) -> None:
+def test_every_route_refuses_a_lesser_role(server: tuple[Path, str]) -> None:
+    home, url = server
     has = {role: let_in(home, f"t-{role}", role, "local" if role == WORKER else None) for role in ROLES}
-    ask = Asker(serve("lta-rest-server", "--port", 0, home=home).url)
+    ask = Asker(url)
     tried = 0
     for method, path, role in ROUTES:
         for lesser in ROLES[: ROLES.index(role)]:
@@ -67,9 +76,10 @@ def test_every_route_refuses_a_lesser_role(home: Path, serve: Callable[..., Serv
     ask.close()
 
 
-def test_a_worker_of_one_site_writes_nothing_of_another(home: Path, serve: Callable[..., Server]) -> None:
+def test_a_worker_of_one_site_writes_nothing_of_another(server: tuple[Path, str]) -> None:
+    home, url = server
     site = let_in(home, "desy", "worker", "desy")
-    ask = Asker(serve("lta-rest-server", "--port", 0, home=home).url)
+    ask = Asker(url)
     for path, body in (
         ("/bundles/claim", '{"states": ["PushDone"], "destination": "nersc", "holder": "h"}'),
         ("/errands/claim", '{"states": ["RetrieveRequest"], "destination": "nersc", "holder": "h"}'),
@@ -87,10 +97,10 @@ def test_a_worker_of_one_site_writes_nothing_of_another(home: Path, serve: Calla
     ask.close()
 
 
-def test_a_token_in_the_address_is_refused_and_no_token_is_ever_logged(home: Path, serve: Callable[..., Server]) -> None:
+def test_a_token_in_the_address_is_refused_and_no_token_is_ever_logged(server: tuple[Path, str]) -> None:
+    home, url = server
     token = let_in(home, "anna", "operator")
-    ask = Asker(server := serve("lta-rest-server", "--port", 0, home=home).url)
-    assert server
+    ask = Asker(url)
     assert ask("GET", f"{ROOT}/bundles?token={token}").status == 401
     assert ask("GET", f"{ROOT}/bundles?access_token={token}&limit=1").status == 401
     answer = ask("GET", f"{ROOT}/bundles?token={token}", token=token)
@@ -104,18 +114,19 @@ def test_a_token_in_the_address_is_refused_and_no_token_is_ever_logged(home: Pat
 
 
 def test_a_token_is_made_shown_once_listed_and_revoked_at_the_terminal(
-    home: Path, run: Callable[..., Result], serve: Callable[..., Server], wait_until: Callable[..., Any]
+    server: tuple[Path, str], run: Callable[..., Result], wait_until: Callable[..., Any]
 ) -> None:
-    token = run("lta-rest-server", "token", "add", "anna", "--role", "operator", "--days", 5, home=home).ok().out.splitlines()[0]
-    again = run("lta-rest-server", "token", "add", "anna", "--role", "reader", home=home).gave(2)
-    assert "there is a token anna" in again.err
+    home, url = server
+    token = run("lta-rest-server", "token", "add", "carl", "--role", "operator", "--days", 5, home=home).ok().out.splitlines()[0]
+    again = run("lta-rest-server", "token", "add", "carl", "--role", "reader", home=home).gave(2)
+    assert "there is a token carl" in again.err
     assert "bound to a site" in run("lta-rest-server", "token", "add", "nersc", "--role", "worker", home=home).gave(2).err
     listed = run("lta-rest-server", "token", "list", home=home).ok().out
-    assert "anna" in listed
+    assert "carl" in listed
     assert token not in listed
-    ask = Asker(serve("lta-rest-server", "--port", 0, home=home).url)
+    ask = Asker(url)
     assert ask("GET", f"{ROOT}/bundles", token=token).status == 200
-    run("lta-rest-server", "token", "revoke", "anna", home=home).ok()
+    run("lta-rest-server", "token", "revoke", "carl", home=home).ok()
     wait_until(lambda: ask("GET", f"{ROOT}/bundles", token=token).status == 401, 10, "the revoked token is out")
     assert "no token bert" in run("lta-rest-server", "token", "revoke", "bert", home=home).gave(2).err
     ask.close()
