@@ -234,6 +234,22 @@ def test_an_old_run_that_is_another_run_is_refused(tmp_path: Path) -> None:
     assert problem.value.troubles[0].what == RUN
 
 
+def test_graphs_have_the_names_of_what_they_show() -> None:
+    assert read(Source().html()).graphs == ("file delivery delay", "accepted events")
+    html = (
+        Source()
+        .html()
+        .decode()
+        .replace("<graph-dqm-timestamps-lumi>", '<canvas data-dm-graph="graph-1.png" data-graph="events"></canvas>')
+    )
+    html = html.replace("<graph-dqm-events-lumi>", '<graph-dqm-events-lumi><canvas data-dm-graph="graph-2.png"></canvas>')
+    assert read(html.replace("</body>", "<canvas data-dm-graph='x'></canvas></body>")).graphs == (
+        "accepted events",
+        "accepted events",
+        "",
+    )
+
+
 def test_states_of_links() -> None:
     links = (
         ("ws://a-b-1:9215/sync", "closed: disconnected"),

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from urllib.parse import unquote
 
-from dmtools.dqm import record
 from dmtools.dqm.parsing import cells, harvest
 from dmtools.dqm.parsing.found import (
     CELL,
@@ -19,36 +15,20 @@ from dmtools.dqm.parsing.found import (
     LOG,
     NO_JOBS,
     NO_PAGE,
-    ROW,
     RUN,
-    FoundJob,
     FoundLink,
     FoundPage,
     NotUnderstood,
     Trouble,
-    state_of,
     unique,
 )
+from dmtools.dqm.parsing.nodes import fragment, shown
+from dmtools.dqm.parsing.rows import COLUMNS, read_table
 
 _BUTTON = b'ng-click="_show_inline = '
 _BUTTON_BYTES = 400  # of one with its sign or its word
-_COLUMNS = ("timestamp", "hostname", "pid", "state", "tag", "ls", "rss", "total ev.")
-_CLASSES = {"success": record.RUNNING, "warning": record.STOPPED, "danger": record.CRASHED}
-_HALF = "info"  # the class of a row whose document has not come yet
-_LOG_ROW = "_show_inline == 'log'"
 _GRAPHS = {"graph-dqm-timestamps-lumi": "file delivery delay", "graph-dqm-events-lumi": "accepted events"}
-_NO_LOG = "logfile not available"
-_PID = re.compile(r"pid(\d{1,10})$", re.ASCII)
-_ID = re.compile(r"/show_?log/([^/?#]+)")
-
-
-@dataclass(frozen=True)
-class _Log:
-    """A row with a log: the id that it has itself, and the job whose row stands before it."""
-
-    named: str
-    before: FoundJob | None
-    row: Any
+_CANVASES = {"timestamps": "file delivery delay", "events": "accepted events"}
 
 
 def read(html: bytes) -> FoundPage:
@@ -60,9 +40,9 @@ def read(html: bytes) -> FoundPage:
     page.run = _run(root)
     page.original_run = _original_run(root, page)
     page.runs = _runs(root)
-    page.graphs = tuple(_GRAPHS[node.tag] for node in root.iter(*_GRAPHS))
+    page.graphs = _graphs(root)
     for body, columns in _tables(root):
-        _read_table(body, columns, page)
+        read_table(body, columns, page)
     unique(page.jobs)
     _refuse_most_wrong(page)
     for job in page.jobs:
@@ -117,35 +97,6 @@ def _start(text: bytes) -> str:
     return text[:FRAGMENT].decode("utf-8", "replace")
 
 
-def shown(node: Any) -> str:
-    """The text that people see in a place: without what is hidden, and without buttons; blanks are one blank."""
-    if len(node) == 0:
-        return " ".join((node.text or "").split())
-    return " ".join(" ".join(_visible(node)).split())
-
-
-def _visible(node: Any) -> Iterator[str]:
-    if node.text:
-        yield node.text
-    for child in node:
-        if child.tag != "a" and not _hidden(child):
-            yield from _visible(child)
-        if child.tail:
-            yield child.tail
-
-
-def _hidden(node: Any) -> bool:
-    classes = node.get("class")
-    return classes is not None and "ng-hide" in classes.split()
-
-
-def _fragment(node: Any) -> str:
-    from lxml import etree
-
-    text: str = etree.tostring(node, encoding="unicode", method="html", with_tail=False)
-    return text[:FRAGMENT]
-
-
 def _links(root: Any, page: FoundPage) -> Iterator[FoundLink]:
     """Anchors that lead nowhere: a websocket's URI, and its state in bold."""
     for node in root.iter("a"):
@@ -157,7 +108,7 @@ def _links(root: Any, page: FoundPage) -> Iterator[FoundLink]:
             continue
         link = FoundLink(words[0], shown(bold))
         if not link.word:
-            page.troubles.append(Trouble(LINK, link.uri, _fragment(node)))
+            page.troubles.append(Trouble(LINK, link.uri, fragment(node)))
         yield link
 
 
@@ -175,8 +126,8 @@ def _run(root: Any) -> int | None:
         try:
             return cells.run(text)
         except ValueError:
-            raise NotUnderstood(Trouble(RUN, text, _fragment(bar))) from None
-    raise NotUnderstood(Trouble(NO_PAGE, "no bar says: Known cmssw jobs", _start(_fragment(root).encode())))
+            raise NotUnderstood(Trouble(RUN, text, fragment(bar))) from None
+    raise NotUnderstood(Trouble(NO_PAGE, "no bar says: Known cmssw jobs", _start(fragment(root).encode())))
 
 
 def _original_run(root: Any, page: FoundPage) -> int | None:
@@ -205,6 +156,19 @@ def _runs(root: Any) -> tuple[int, ...]:
     return tuple(sorted(found, reverse=True))
 
 
+def _graphs(root: Any) -> tuple[str, ...]:
+    """What each graph is, in the order in which the grab has them; empty: the page does not say."""
+    taken = [node for node in root.iter("canvas") if node.get("data-dm-graph")]
+    if not taken:
+        return tuple(_GRAPHS[node.tag] for node in root.iter(*_GRAPHS))
+    return tuple(_graph(node) for node in taken)
+
+
+def _graph(canvas: Any) -> str:
+    around = next((_GRAPHS[node.tag] for node in canvas.iterancestors(*_GRAPHS)), "")
+    return around or _CANVASES.get(canvas.get("data-graph") or "", "")
+
+
 def _tables(root: Any) -> list[tuple[Any, dict[str, int]]]:
     """The bodies of the tables of jobs, each with the places of its columns."""
     found = []
@@ -215,137 +179,17 @@ def _tables(root: Any) -> list[tuple[Any, dict[str, int]]]:
         heads = [shown(th).lower() for head in table.iterchildren("thead") for th in head.iter("th")]
         if not heads:
             if any(row.get("ng-repeat-start") for row in body.iterchildren("tr")):
-                heads = [*_COLUMNS, "actions"]
+                heads = [*COLUMNS, "actions"]
             else:
                 continue
-        columns = {name: heads.index(name) for name in _COLUMNS if name in heads}
+        columns = {name: heads.index(name) for name in COLUMNS if name in heads}
         if {"hostname", "pid"} <= columns.keys():
-            if lacking := [name for name in _COLUMNS if name not in columns]:
+            if lacking := [name for name in COLUMNS if name not in columns]:
                 raise NotUnderstood(Trouble(NO_JOBS, f"no column {lacking[0]}", " | ".join(heads)[:FRAGMENT]))
             found.append((body, {**columns, "": len(heads)}))
     if not found:
-        raise NotUnderstood(Trouble(NO_JOBS, "", _fragment(root)))
+        raise NotUnderstood(Trouble(NO_JOBS, "", fragment(root)))
     return found
-
-
-def _read_table(body: Any, columns: dict[str, int], page: FoundPage) -> None:
-    if sum(1 for _ in body.iter("tr")) != sum(1 for _ in body.iterchildren("tr")):
-        raise NotUnderstood(Trouble(ROW, "a row within a row", _fragment(body)))
-    job: FoundJob | None = None
-    logs: list[_Log] = []
-    for row in body:
-        if row.tag != "tr":
-            raise NotUnderstood(Trouble(ROW, f"<{row.tag}> among the rows", _fragment(row)))
-        condition = row.get("ng-if")
-        if condition is None:
-            job = _job(row, columns, page)
-            page.jobs.append(job)
-        elif condition == _LOG_ROW:
-            logs.append(_Log(_id_of(row), job, row))
-    _give_logs(logs, page)
-
-
-def _give_logs(logs: list[_Log], page: FoundPage) -> None:
-    """Each to the job whose id it has, or that stands just before it; of two for one job nobody knows which is its own."""
-    by_id = {one.id: one for one in page.jobs}
-    owners = [by_id.get(log.named) if log.named else log.before for log in logs]
-    rivals = Counter(id(log.before) for log in logs if not log.named or log.named not in by_id)
-    taken = Counter(map(id, owners))
-    for log, owner in zip(logs, owners, strict=True):
-        if owner is None or taken[id(owner)] > 1 or (not log.named and rivals[id(owner)] > 1):
-            page.troubles.append(Trouble(LOG, log.named, _fragment(log.row)))
-        else:
-            owner.logs = _parts(log.row)
-
-
-def _id_of(row: Any) -> str:
-    """The id of the document that a row shows: it is in the address of the whole log, or the grab wrote it there."""
-    for name in ("data-dm-log-of", "data-dm-job", "data-id"):
-        if row.get(name):
-            return str(row.get(name))
-    for link in row.iter("a"):
-        if found := _ID.search(link.get("href") or link.get("ng-href") or ""):
-            return unquote(found[1])
-    return ""
-
-
-def _parts(row: Any) -> tuple[str, ...]:
-    parts = ["".join(node.itertext()).strip() for node in row.iter("dqm-log")]
-    return tuple(dict.fromkeys(part for part in parts if part and part != _NO_LOG))
-
-
-def _job(row: Any, columns: dict[str, int], page: FoundPage) -> FoundJob:
-    places = list(row.iterchildren("td"))
-    if len(places) != columns[""]:
-        raise NotUnderstood(Trouble(ROW, f"{len(places)} cells, not {columns['']}", _fragment(row)))
-    text = {name: shown(places[columns[name]]) for name in _COLUMNS}
-    try:
-        host = cells.host(text["hostname"])
-        pid = cells.count(text["pid"])
-    except ValueError:
-        raise NotUnderstood(Trouble(ROW, "neither host nor pid", _fragment(row))) from None
-    job = FoundJob(id=_id_of(row) or f"{text['tag']}-{pid}-{host}", host=host, pid=pid)
-    if (told := _PID.search(job.id)) and pid is not None and int(told[1]) != pid:
-        raise NotUnderstood(Trouble(ROW, f"pid {pid} is not that of {job.id}", _fragment(row)))
-    wrong = []
-    for name, read_it in (
-        ("timestamp", _time),
-        ("state", _state),
-        ("tag", _tag),
-        ("ls", _lumi),
-        ("rss", _rss),
-        ("total ev.", _events),
-    ):
-        try:
-            read_it(job, text[name])
-        except ValueError:
-            wrong.append(name)
-    if not _state_agrees(row, job):
-        wrong.append("state")
-    if wrong:
-        page.troubles.append(Trouble(CELL, f"{', '.join(dict.fromkeys(wrong))} of {job.id}", _fragment(row)))
-    return job if len(wrong) < 2 else FoundJob(id=job.id, host=job.host, pid=job.pid)  # who knows whose cells the others are
-
-
-def _time(job: FoundJob, text: str) -> None:
-    job.at, job.age = cells.time_and_age(text)
-
-
-def _state(job: FoundJob, text: str) -> None:
-    job.exit_code = cells.exit_code(text)
-    job.state = state_of(job.exit_code)
-
-
-def _tag(job: FoundJob, text: str) -> None:
-    job.tag = cells.tag(text)
-
-
-def _lumi(job: FoundJob, text: str) -> None:
-    job.lumi = cells.count(text, 1_000_000)
-
-
-def _rss(job: FoundJob, text: str) -> None:
-    job.rss_bytes = cells.rss(text)
-
-
-def _events(job: FoundJob, text: str) -> None:
-    job.events, job.rate = cells.events(text)
-
-
-def _state_agrees(row: Any, job: FoundJob) -> bool:
-    """The colour of the row says the state a second time; where both differ nobody knows it."""
-    colours = set((row.get("class") or "").split()) & {*_CLASSES, _HALF}
-    if not colours:
-        return True
-    if colours == {_HALF}:
-        job.state, job.exit_code = record.UNKNOWN, None
-        return True
-    if job.state == record.UNKNOWN:
-        return True  # told already
-    if colours != {colour for colour, state in _CLASSES.items() if state == job.state}:
-        job.state, job.exit_code = record.UNKNOWN, None
-        return False
-    return True
 
 
 def _refuse_most_wrong(page: FoundPage) -> None:

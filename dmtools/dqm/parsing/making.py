@@ -115,7 +115,7 @@ class Maker:
                 continue
             file = f"graph-{number + 1}.png"
             files[file] = picture
-            shown.append(Graph(name=names[number] if names else str(number + 1), file=file))
+            shown.append(Graph(name=(names[number] if names else "") or str(number + 1), file=file))
         return tuple(shown), lost
 
     def _picture(self, data: bytes) -> bytes | None:

@@ -115,7 +115,7 @@ class Site:
         self._this.problem(
             "not understood",
             where,
-            why=f"{len(outcome.troubles)} places of {outcome.raw.path} are not what this program knows: {', '.join(kinds)}",
+            why=f"places of {outcome.raw.path} that this program does not know: {len(outcome.troubles)} ({', '.join(kinds)})",
             left="these places are shown empty" if outcome.page else "what was shown before stays, with its age",
             next=f"look at {self._raw / 'broken.json'}: has the page changed?",
             failed=outcome.page is None,
