@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import ipaddress
 import json
 import os
 import re
 import socket
+import struct
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -39,6 +42,7 @@ _BODY_BYTES, _HEAD_BYTES = 64 << 10, 32 << 10
 _IDLE_SECONDS = 10
 _CLOSING_SECONDS = 3
 _CONNECTIONS = 500  # that wait for their next request; each costs a socket, no thread
+_PEEK_BYTES = 8192
 _ANSWER_BYTES = 512 << 10  # that the kernel may hold for a slow reader: no thread waits for him
 
 
@@ -105,11 +109,18 @@ class HttpServer:
         *,
         tls: Any = None,
         body_bytes: int = _BODY_BYTES,
+        at_once: Callable[[bytes], int] | None = None,
     ) -> None:
-        """`tls`: cheroot's adapter for https; `body_bytes`: longer bodies are refused unseen, 0: the application does it."""
+        """`tls`: cheroot's adapter for https; `body_bytes`: longer bodies are refused unseen, 0: the application does it.
+
+        `at_once` is told the head of a GET that has come whole, and gives how many bytes the answer may have, when it waits for
+        nothing; else 0. The thread that waits for all connections then answers by itself, as long as the kernel takes so many
+        bytes without waiting for the reader: handing over to another thread costs more than such an answer.
+        """
         self._host, self._port, self._scheme = host, port, "http" if tls is None else "https"
         self._http = _Http((host, port), with_headers(application), numthreads=threads, timeout=_IDLE_SECONDS)
         self._http.ssl_adapter, self._http.max_request_body_size = tls, body_bytes
+        self._http.at_once = at_once
         self._thread = threading.Thread(target=self._http.serve, name="http", daemon=True)
 
     def start(self) -> str:
@@ -183,9 +194,27 @@ class _Gateway(wsgi.Gateway_10):
         return self.req.conn.socket
 
 
+def _whole_head(wire: socket.socket) -> bytes:
+    """The head of a lone GET whose client has read all answers before; empty when it is not (yet) one, or something else."""
+    try:
+        head = wire.recv(_PEEK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        if not head.startswith(b"GET ") or head.find(b"\r\n\r\n") != len(head) - 4 or b"\r\nContent-Length:" in head:
+            return b""
+        unread = struct.unpack("i", fcntl.ioctl(wire, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+    except OSError:
+        return b""
+    return b"" if unread else head
+
+
+def _takes(wire: socket.socket, size: int) -> bool:
+    """Does the kernel take an answer of this size at once? Half of its buffer may go for its own book-keeping."""
+    return 0 < 2 * size <= wire.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+
+
 class _Http(wsgi.Server):
     ConnectionClass = _Connection
     keep_alive_conn_limit = _CONNECTIONS
+    at_once: Callable[[bytes], int] | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -199,8 +228,22 @@ class _Http(wsgi.Server):
         """A new connection that says nothing yet, as browsers open them ahead, waits with the idle ones: it holds no thread."""
         if conn.last_used is None:
             self._connections.put(conn)  # type: ignore[attr-defined]
+        elif self.at_once is not None and _takes(conn.socket, self.at_once(_whole_head(conn.socket))):
+            self._answer(conn)
         else:
             super().process_conn(conn)
+
+    def _answer(self, conn: Any) -> None:
+        keep = False
+        try:
+            keep = conn.communicate()
+        except ConnectionError:
+            pass  # who has gone away is no news
+        finally:
+            if keep:
+                self.put_conn(conn)
+            else:
+                conn.close()
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
         """Clients that go away are no news; what is serious is one line."""

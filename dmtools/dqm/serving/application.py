@@ -26,6 +26,7 @@ from dmtools.web.serving import TAKE
 _SITE, _RUN = "<name:re:[a-z][a-z0-9-]{0,30}>", "<run:re:[1-9][0-9]{0,8}>"
 _FILE = "<sum16:re:[0-9a-f]{16}>/<file:re:[A-Za-z0-9][A-Za-z0-9._-]{0,127}>"
 _GONE = "the page that this belonged to was cleaned away; there are newer ones"
+_SLOW = (b"/files/", b"/log/", b"/runs", b"/compare", b"/static/", b".csv")
 _BIG = 2000  # bytes; smaller answers are not worth packing
 _QUERY_BYTES = 2000
 
@@ -76,6 +77,13 @@ class Application:
             answer = self._packed(self._answer(environ, path), environ)
         start_response(answer.line, answer.all_headers())
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else answer.body]
+
+    def at_once(self, head: bytes) -> int:
+        """How many bytes the answer may have, for what is finished, or soon; 0: it may come from a disk, or be long."""
+        line = head.partition(b" HTTP/")[0]
+        if not line or any(word in line for word in _SLOW):
+            return 0
+        return (self._finished.largest or 1 << 30) // (3 if b"gzip" in head else 1)
 
     def _path(self, environ: dict[str, Any]) -> str:
         path, prefix = str(environ["PATH_INFO"]), self._faces.prefix

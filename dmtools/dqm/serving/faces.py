@@ -226,6 +226,7 @@ class Finished:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, ...], tuple[float, int, bytes]] = {}
+        self.largest = 0  # bytes of an answer so far
         self._packed: dict[int, tuple[bytes, bytes]] = {}
 
     def once(self, what: tuple[str, ...], number: int, make: Callable[[], bytes]) -> bytes:
@@ -236,6 +237,7 @@ class Finished:
         if len(self._kept) > 200:
             self._kept.clear()
         body = make()
+        self.largest = max(self.largest, len(body))
         self._kept[what] = (now, number, body)
         return body
 

@@ -21,7 +21,7 @@ def serve(settings: Settings, place: tuple[str, int], *, behind_proxy: bool, rea
     watcher = Watcher(settings.home / "dqm/public", settings.dqm, diary.write)
     application = Application(settings.dqm, watcher, diary.write)
     watcher.changed = application.events.wake
-    server = HttpServer(application.wsgi, *place, THREADS)
+    server = HttpServer(application.wsgi, *place, THREADS, at_once=application.at_once)
     try:
         url = server.start()
         watcher.start()

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -28,13 +28,14 @@ from dmtools.settings.dqm import Site as Wanted
 LOOK_SECONDS = 0.1
 _RUNS_SECONDS = 1.0
 _PAGES = 8  # of a site: the one that is shown, and those before it, which somebody may still have open
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _OLD_PAGES = 32  # of old runs that are kept in memory
 _RUN = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True)
 class Site:
-    """A site at an instant. `number` is another one whenever anything of it is; `runs`: the newest first."""
+    """A site at an instant. `number` is another one when more has changed than times; `runs`: the newest first."""
 
     name: str
     title: str
@@ -60,6 +61,11 @@ def _as_shown(says: SiteSays, page: Page | None) -> SiteSays:
     link = next((one for one in links if one != record.OPEN), record.OPEN) if links else ""
     running = sum(job.state == RUNNING for job in page.jobs)
     return msgspec.structs.replace(says, confirmed=confirmed, data=page.data, link=link, running=running)
+
+
+def _lasting(says: SiteSays | None) -> SiteSays | None:
+    """What is said but for the times that only go on: these are read anew within half a second all the same."""
+    return says and msgspec.structs.replace(says, at=_NEVER, heard=None, confirmed=None, data=None)
 
 
 class Watcher:
@@ -147,7 +153,8 @@ class _Room:
             if before.live is not None:
                 before.live.memory.clear()  # whoever still has that page open gets its files from the disk
             self._remember(live)
-        return Site(before.name, before.title, says, live, runs, before.number + 1)
+        same = live is before.live and runs is before.runs and _lasting(says) == _lasting(before.says)
+        return Site(before.name, before.title, says, live, runs, before.number + (not same))
 
     def _old_runs(self, before: dict[int, Run]) -> dict[int, Run]:
         now = time.monotonic()
