@@ -66,7 +66,7 @@ class Robber:
         wanted = {"keeper": "dqm-production", "grabber": "dqm-grabber", "driver": ("chromedriver", "geckodriver")}
         if victim in wanted:
             return [pid for pid in below if names[pid].startswith(wanted[victim])][:1]
-        drivers = [pid for pid in below if names[pid].endswith("driver")]
+        drivers = [pid for pid in below if "driver" in names[pid]]
         return [pid for pid, parent in processes.parents().items() if parent in drivers][:1]
 
     def left(self) -> list[str]:
@@ -112,9 +112,6 @@ def kill(robber: Robber, number: int, dice: random.Random) -> bool:
     time.sleep(wait)
     pids = until(lambda: robber.pids(victim), 60)
     mine = sorted({*pids, *processes.descendants(pids)})
-    if robber.room.is_dir():
-        with contextlib.suppress(OSError):
-            (robber.room / "canary").touch()
     begun = time.monotonic()
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -137,9 +134,11 @@ def files_left(robber: Robber, victim: str) -> list[str]:
     """After the command's death: by itself; after that of all: by the next start."""
     if victim == "command":
         return [] if until(lambda: not robber.left(), 5) else robber.left()
-    if victim == "all":
+    if victim == "all":  # nobody is there now: what lies there waits for the next start
+        with contextlib.suppress(FileNotFoundError):
+            (robber.room / "canary").touch()
         robber.again()
-        return [] if until(lambda: not (robber.room / "canary").exists(), 20) else ["canary"]
+        return [] if until(lambda: not (robber.room / "canary").exists(), 60) else ["canary"]
     return []
 
 

@@ -13,7 +13,7 @@ from dmtools.dqm.robbing import addresses, browsers, told
 from dmtools.dqm.robbing.addresses import Away
 from dmtools.dqm.robbing.browsers import NoBrowser
 from dmtools.dqm.robbing.endpoint import Endpoint, NoEndpoint
-from dmtools.dqm.robbing.page import BrowserPage, Failed, Refused
+from dmtools.dqm.robbing.page import BrowserPage, Failed, Late, Refused
 from dmtools.dqm.robbing.told import Stage, Told
 from dmtools.settings import Settings, SettingsError
 from dmtools.settings.dqm import Site
@@ -109,8 +109,8 @@ def judged(act: Callable[[], Told]) -> Told:
         return Told(trouble=record.REFUSED, why="; ".join(problem.problems))
     except NoBrowser as problem:
         return Told(trouble=record.NO_BROWSER, why=str(problem))
-    except Failed as problem:
-        return Told(trouble=record.WRONG, why=str(problem))
+    except (Failed, Late) as problem:
+        return Told(trouble=record.SLOW if isinstance(problem, Late) else record.WRONG, why=str(problem))
     except Exception as problem:  # noqa: BLE001 - of libraries, or not foreseen; the next round has another grabber
         return _of_libraries(problem)
 

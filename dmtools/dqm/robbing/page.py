@@ -22,7 +22,7 @@ _WHERE = """
 const one = performance.getEntriesByType("navigation")[0];
 return [one ? one.responseStatus || 0 : 0, location.origin];
 """
-_ASK_AGAIN = 40  # looks at what is open, before the page is asked for once more
+_ASK_AGAIN = 2.0  # seconds after which a page that has not come is asked for once more, and then twice as long each time
 _ALERTS = 3  # in a row; a page that has more of them is no page
 
 
@@ -32,6 +32,10 @@ class Refused(Exception):
 
 class Failed(Exception):
     """The page can't be had; the text says why."""
+
+
+class Late(Exception):
+    """The page did not come in time."""
 
 
 @dataclass
@@ -60,7 +64,7 @@ class BrowserPage:
         driver.set_script_timeout(seconds)
 
     def open(self, url: str) -> None:
-        """Loads the page anew, also when only what stands behind its # is another. Raises Refused, Failed."""
+        """Loads the page anew, also when only what stands behind its # is another. Raises Refused, Failed, Late."""
         self._give_cookies()
         status, origin = self._go(url)
         if status in (401, 403):
@@ -71,25 +75,26 @@ class BrowserPage:
             raise Refused(f"the page sent us to {origin}")
 
     def _go(self, url: str) -> tuple[int, str]:
-        """Leaves what is open, then opens that; gives HTTP's status (0: not told) and whose page it is. Raises Failed."""
+        """Leaves what is open, then opens that; gives HTTP's status (0: not told) and whose page it is. Raises Failed, Late."""
         self._driver.get(EMPTY)
         # The driver may come back before the tab is another one; and in Firefox the page that is left may win over the new one.
-        for tried in self._tries("the page does not open"):
-            if tried % _ASK_AGAIN == 0:
+        wait, ask = _ASK_AGAIN, 0.0
+        for passed in self._tries("the page does not open"):
+            if passed >= ask:
                 self._driver.get(url)
+                wait, ask = 2 * wait, passed + wait
             here = self._calmly(lambda: self._driver.execute_script(_WHERE))
             if here and here[1] != "null":
                 return int(here[0]), str(here[1])
         raise AssertionError
 
-    def _tries(self, why: str) -> Iterator[int]:
-        """Some, counted, within the time of a grab. Raises Failed after them."""
-        end, number = time.monotonic() + self._seconds, 0
-        while time.monotonic() < end:
-            yield number
-            number += 1
+    def _tries(self, why: str) -> Iterator[float]:
+        """Some, within the time of a grab: the seconds that have passed. Raises Late after them."""
+        begun = time.monotonic()
+        while (passed := time.monotonic() - begun) < self._seconds:
+            yield passed
             time.sleep(0.02)
-        raise Failed(why)
+        raise Late(why)
 
     def grab(
         self, show: float, *, news: float = 0, run: int | None = None, jobs: int | None = None, fresh: bool = False
