@@ -3,8 +3,8 @@
 `dqm-robber --loop` with a real browser on a simulated page that moves. Again and again, after a random time (also while the
 browser starts), one is killed: the command, its keeper, its grabber, the browser's driver, the browser, or all of ours at once. A
 sample a line: who; after how long; how many processes were below it; how long until all of them were gone (wanted: 5 s at most);
-then, when the command was killed, what is left of processes and files (wanted: nothing; when all were killed at once, the room is
-emptied by the next start). At the end SIGTERM, and the same look. Exits 0 when all is as wanted.
+then, when the command was killed, what is left of processes and files (wanted: nothing; when all were killed at once, or a command
+that had no keeper at that moment, the room is emptied by the next start). At the end SIGTERM, and the same look. Exits 0 when all is as wanted.
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ def kill(robber: Robber, number: int, dice: random.Random) -> bool:
     time.sleep(wait)
     pids = until(lambda: robber.pids(victim), 60)
     mine = sorted({*pids, *processes.descendants(pids)})
+    kept = bool(robber.pids("keeper"))
     begun = time.monotonic()
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -120,7 +121,7 @@ def kill(robber: Robber, number: int, dice: random.Random) -> bool:
         robber.command.wait()
     gone = until(lambda: not [pid for pid in mine if alive(pid)], 30)
     seconds = time.monotonic() - begun
-    left = files_left(robber, victim)
+    left = files_left(robber, victim, kept=kept)
     good = bool(gone) and seconds < GONE_SECONDS and not left
     SECONDS[victim].append(seconds)
     WRONG[victim] += not good
@@ -130,11 +131,11 @@ def kill(robber: Robber, number: int, dice: random.Random) -> bool:
     return good
 
 
-def files_left(robber: Robber, victim: str) -> list[str]:
-    """After the command's death: by itself; after that of all: by the next start."""
-    if victim == "command":
+def files_left(robber: Robber, victim: str, *, kept: bool) -> list[str]:
+    """After the command's death: by its keeper, if it had one; else, and after that of all, by the next start."""
+    if victim == "command" and kept:
         return [] if until(lambda: not robber.left(), 5) else robber.left()
-    if victim == "all":  # nobody is there now: what lies there waits for the next start
+    if victim in ("command", "all"):  # nobody is there now: what lies there waits for the next start
         with contextlib.suppress(FileNotFoundError):
             (robber.room / "canary").touch()
         robber.again()
