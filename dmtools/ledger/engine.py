@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url, text
 
 from dmtools import clock
+from dmtools.ledger import late
 from dmtools.ledger.tables import SCHEMA
 from dmtools.ledger.types import DamagedValue
 from dmtools.settings import Settings, SettingsError, database_problem, read_secret
@@ -218,11 +219,13 @@ def _sqlite(url: str, path: Path, busy_seconds: int, must_exist: bool) -> Engine
 def _mariadb(url: str) -> Engine:
     seconds = {"connect_timeout": 10, "read_timeout": 120, "write_timeout": 120}
     try:
+        from pymysql.constants.CLIENT import MULTI_STATEMENTS
+
         engine = create_engine(
             url,
             isolation_level="READ COMMITTED",
             pool_reset_on_return=None,  # each transaction is ended where it began
-            connect_args={**seconds, "charset": "utf8mb4"},
+            connect_args={**seconds, "charset": "utf8mb4", "client_flag": MULTI_STATEMENTS},
         )
     except ModuleNotFoundError as problem:
         raise SettingsError(
@@ -231,6 +234,7 @@ def _mariadb(url: str) -> Engine:
     except exc.ArgumentError as problem:
         raise SettingsError(None, [f"database.url can't be used: {problem}"]) from None
     _mind_idle(engine)
+    late.listen(engine)
     return engine
 
 

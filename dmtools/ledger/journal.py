@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, Update, bindparam, insert, literal, select
 
-from dmtools.ledger import tables
+from dmtools.ledger import late, tables
 from dmtools.ledger.chunks import chunks
 from dmtools.ledger.engine import Stale
 
@@ -20,6 +20,7 @@ SHARDS = 16
 BUCKET_SECONDS = 300
 MANY = 40  # so many items that change alike cost less in one statement than one by one
 MANY_AWAY = 3  # the same where each statement is a question to a server
+_ENTRY = insert(tables.journal)
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def record(
             rows = select(*words, table.c.id).where(table.c.id.in_(part))
             connection.execute(insert(tables.journal).from_select([*entry, "item"], rows, include_defaults=False))
     if lone:
-        connection.execute(insert(tables.journal), lone)
+        late.execute(connection, _ENTRY, lone)
 
 
 def note(connection: Connection, pipeline: str, kind: str, item: int, *, by: str, at: datetime, why: str) -> None:
@@ -185,7 +186,7 @@ def _add(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> No
     if not rows:
         return
     if connection.dialect.name != "sqlite":
-        connection.execute(_upsert(table), rows)
+        late.execute(connection, _upsert(table), rows)
         return
     for row in rows:
         keys = [table.c[column.name] == row[column.name] for column in table.primary_key]

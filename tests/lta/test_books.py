@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, create_engine, delete, func, select, update
 
-from dmtools.ledger import open_ledger, tables
+from dmtools.ledger import Ledger, open_ledger, schema, tables
 from dmtools.lta.api import Conflict, Done, Problem, Wrong, answer
 from dmtools.lta.api.bundles import (
     AddBundles,
@@ -31,6 +32,7 @@ from dmtools.lta.api.sites import Figures, ListSites, Sites, Status
 from dmtools.lta.direct import Direct
 from dmtools.settings import load
 from tests.lta.bookkeeping import SITE, add, again, direct, force, move, new, post, take
+from tests.real_components import MariaDb
 
 NAMES = ("/a%27b%22.zip", "/a%25b_c+d.zip", "/e@f!{g}.zip", "/%C3%BCml%C3%A4ut%0Anewline.zip", "/;DROP%20TABLE%20lta_bundle;--")
 
@@ -58,11 +60,30 @@ def at_once(n: int, work: Callable[[int], Any]) -> list[Any]:
 def books(home: Path, request: pytest.FixtureRequest) -> Direct:
     """The books of a HOME, on sqlite and on a real MariaDB."""
     if request.param == "mariadb":
-        url = request.getfixturevalue("mariadb")
         file = home / "dmtools.toml"
-        file.write_text(f'{file.read_text()}\n[database]\nurl = "{url}"\n')
-        request.getfixturevalue("run")("dm-db", "upgrade", home=home).ok()
-    return direct(home, open_ledger(load(None, home)))
+        file.write_text(f'{file.read_text()}\n[database]\nurl = "{request.getfixturevalue("database")}"\n')
+    found = direct(home, open_ledger(load(None, home)))
+    if request.param == "mariadb":
+        found.ledger.transact(_empty)
+    return found
+
+
+@pytest.fixture(scope="module")
+def database(_mariadb_shared: MariaDb) -> Iterator[str]:
+    """The tables on MariaDB, made once for all tests of the module; each finds them empty."""
+    name = f"t{uuid.uuid4().hex}"
+    _mariadb_shared.say(f"CREATE DATABASE {name}")
+    url = _mariadb_shared.url_of(name)
+    made = Ledger(create_engine(url), url)
+    schema.upgrade(made)
+    made.close()
+    yield url
+    _mariadb_shared.say(f"DROP DATABASE {name}")
+
+
+def _empty(connection: Connection) -> None:
+    for table in (tables.lta_bundle, tables.lta_site, tables.lta_file, tables.journal, tables.tally, tables.flow):
+        connection.execute(delete(table))
 
 
 def ready(books: Direct, number: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, Update, bindparam, func, select, tuple_, update
 
+from dmtools.ledger import late
 from dmtools.ledger.types import AnyRow
 from dmtools.lta.api import Conflict, Unknown, Wrong
 from dmtools.lta.api.bundles import Held
@@ -70,15 +71,18 @@ def _claiming(table: Table, columns: tuple[Any, ...], fixed: tuple[str, ...], id
 def take(desk: Desk, table: Table, ids: Sequence[int], holder: str, seconds: int) -> dict[str, Any]:
     """Claims what `ready` gave; what was written beside the fence, which is larger by one."""
     values = {"holder": holder, "ready": desk.after(seconds)}
-    if ids:
-        desk.connection.execute(_taking(table), {**values, "ids": list(ids)})
+    if len(ids) == 1:
+        late.execute(desk.connection, _taking(table, many=False), [{**values, "_id": ids[0]}])
+    elif ids:
+        desk.connection.execute(_taking(table, many=True), {**values, "_id": list(ids)})
     return values
 
 
 @functools.cache
-def _taking(table: Table) -> Update:
+def _taking(table: Table, *, many: bool) -> Update:
     named: dict[str, Any] = {name: bindparam(name) for name in ("holder", "ready")}
-    return update(table).where(table.c.id.in_(bindparam("ids", expanding=True))).values(fence=table.c.fence + 1, **named)
+    mine = table.c.id.in_(bindparam("_id", expanding=True)) if many else table.c.id == bindparam("_id")
+    return update(table).where(mine).values(fence=table.c.fence + 1, **named)
 
 
 def taken(kind: type[rows.S], found: Sequence[AnyRow], values: dict[str, Any]) -> tuple[rows.S, ...]:

@@ -11,13 +11,14 @@ import msgspec
 from sqlalchemy import Connection, delete, exc, insert, select
 
 from dmtools import names
-from dmtools.ledger import Ledger, tables
+from dmtools.ledger import Ledger, late, tables
 from dmtools.lta.api import Ask, Conflict, Problem
 from dmtools.lta.books import Desk, Who, answer_of
 from dmtools.lta.direct import transact, writes
 from dmtools.settings import Settings
 
 TABLE = tables.lta_answer
+_KEEPING = insert(TABLE)
 KEPT = timedelta(days=3)
 _PRUNED = 3600.0  # seconds between two looks for what is too old
 ENCODER = msgspec.json.Encoder()
@@ -44,7 +45,7 @@ class Desks:
             desk = Desk(connection, self._ledger, who, self._settings)
             found = ENCODER.encode(answer_of(desk, ask))
             row = {"answer_key": answer_key, "ask_key": ask_key, "answer": found.decode(), "at": desk.now}
-            connection.execute(insert(TABLE), row)
+            late.execute(connection, _KEEPING, [row])
             return found
 
         found = self._once(once, answer_key, ask_key)
