@@ -85,7 +85,7 @@ def main() -> int:
         options.samples.write_text(json.dumps(series, indent=1) + "\n")
     last = series[-1]
     print(f"{last['grabs']} grabs in {options.minutes:g} min: {last['grabs'] / DAY_GRABS:.1%} of a day of one grab a second")
-    flat = [is_flat(series, what) for what in ("processes", "memory", "handles", "files", "bytes", "temporary")]
+    flat = [is_flat(series, what) for what in ("processes", "memory", "own", "handles", "files", "bytes", "temporary")]
     return 0 if all(flat) else 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import shutil
 import subprocess
 import urllib.request
 from collections.abc import Callable
@@ -21,7 +22,7 @@ LINKS = ("dqm-robber", "dqm-parser", "dqm-server", "dqm-cfg", "dm-config", "dm-c
 
 @pytest.fixture(scope="session")
 def program() -> Path:
-    return packed.made("build") / "dmtools-dqm"
+    return packed.made("rpm" if shutil.which("rpmbuild") else "build") / "dmtools-dqm"
 
 
 @pytest.fixture(scope="session")
