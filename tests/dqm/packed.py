@@ -51,7 +51,7 @@ def made(word: str) -> Path:
 
 
 def deploy(*words: object, env: Mapping[str, str] | None = None) -> Result:
-    return bare(PACKAGING / "deploy.sh", *words, env={"PATH": os.environ["PATH"], **(env or {})}, timeout=600)
+    return bare(PACKAGING / "deploy.sh", *words, env={"PATH": os.environ["PATH"], **(env or {})}, timeout=1800)
 
 
 def bare(program: object, *words: object, env: Mapping[str, str] | None = None, timeout: float = 60) -> Result:
