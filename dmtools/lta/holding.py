@@ -15,6 +15,7 @@ from dmtools.ledger.engine import Ledger
 from dmtools.ledger.leases import HOST
 from dmtools.lta import standing
 from dmtools.lta import states as s
+from dmtools.lta.holder import is_gone
 from dmtools.settings import Settings
 
 # The journal's word for a thing -> its table, the states in which it may be held, those of which only few things are in.
@@ -51,7 +52,7 @@ def _claim(resource: str, fence: int, holder: str, expires: datetime, now: datet
     found = EXPIRED if expires <= now else UNKNOWN
     if host == HOST and pid:
         lives = "lta-" in hindrances.command_of(pid)
-        found = DEAD if not lives else ALIVE if found == UNKNOWN else found
+        found = DEAD if not lives or is_gone(holder) else ALIVE if found == UNKNOWN else found
     return Claim(fence, resource, holder, host, pid, None, None, expires, now, found, "lta", holder)
 
 
@@ -65,6 +66,23 @@ def host_of(holder: str) -> str:
     """The host in a holder's name: `COMMAND pid N on HOST`, `COMMAND@HOST`, `HOST/...`; else the name itself."""
     match = re.search(r" on (\S+)", holder) or re.search(r"@([^\s/:]+)", holder) or re.match(r"([^\s/:]+)[/:]", holder)
     return match[1] if match else HOST if holder.startswith(HOST) else holder
+
+
+def bury(ledger: Ledger, settings: Settings, home: str, by: str) -> None:
+    """Hands back at once what processes of this machine hold that are gone: things of this HOME, and its errands."""
+    of_home = {"lta-bundle": ("destination", settings.lta.destination), "lta-errand": ("destination", settings.lta.destination)}
+    with ledger.read() as connection:
+        now = ledger.now(connection)
+        dead: list[Claim] = []
+        for kind, (table, states, _few) in KINDS.items():
+            column = table.c
+            field, value = of_home.get(kind, ("home", home))
+            mine = (column.state.in_(states), column[field] == value, column.ready > now, column.holder.is_not(None))
+            query = select(column.id, column.fence, column.holder, column.ready).where(*mine)
+            gone = [row for row in connection.execute(query) if is_gone(row.holder)]
+            dead += [_claim(f"{kind}/{row.id}", row.fence, row.holder, row.ready, now) for row in gone]
+    if dead:
+        hand_back(ledger, settings, dead, by)
 
 
 def hand_back(ledger: Ledger, settings: Settings, claims: Sequence[Claim], by: str) -> list[Claim]:

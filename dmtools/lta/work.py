@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dmtools.control.passes import Pass
 from dmtools.ledger.chunks import chunks
-from dmtools.ledger.leases import HOST, Lease
-from dmtools.lta import pages
+from dmtools.ledger.leases import Lease
+from dmtools.lta import holder, pages
 from dmtools.lta.api import Books, Conflict, Done, answer
 from dmtools.lta.api.bundles import Advance, Bundle, BundleMove, Bundles, Claim, Held, ListBundles, Release
 from dmtools.lta.gate import Gate
@@ -37,7 +36,7 @@ class Work:
     @property
     def holder(self) -> str:
         """Who has what this pass claims, for people and dm-leases."""
-        return f"{self.this.by} pid {os.getpid()} on {HOST}"
+        return holder.name(self.this.by)
 
     @functools.cached_property
     def _gate(self) -> Gate:

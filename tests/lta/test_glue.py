@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dmtools.lta import holder
 from tests.lta.dump_steps import DAY, WILD, Train, told
 from tests.support import wait_until
 
@@ -242,3 +243,20 @@ def test_a_zip_that_the_scanner_saw_first_belongs_to_its_directory_all_the_same(
     train.glue()
     assert train.sql("SELECT files, directory_id FROM lta_bundle") == [(1, 1)]
     assert train.sql("SELECT COUNT(*) FROM lta_file") == [(1,)]
+
+
+@pytest.mark.needs("strace")
+def test_what_a_killed_neighbour_held_goes_on_at_once_and_a_living_one_keeps_what_it_has(train: Train) -> None:
+    wanted = train.full("1", "2", day="data/a") | train.full("3", day="data/b")
+    later, mine = "2999-01-01 00:00:00.000000", holder.name("lta-glue")
+    with train.database() as db:
+        db.execute("UPDATE lta_directory SET holder = ?, ready = ? WHERE ideal = '/data/b'", (mine, later))
+    killed = (*STRACE, "-e", "trace=pwritev,pwritev2", "-e", "inject=pwritev,pwritev2:signal=KILL")
+    assert train.run("lta-glue", prefix=killed).code == -9
+    assert train.directories() == {"/data/a": "processing", "/data/b": "unclaimed"}
+    assert train.glue().json["counts"]["processing>LTArequest"] == 1
+    assert train.directories() == {"/data/a": "LTArequest", "/data/b": "unclaimed"}
+    assert len(train.sql("SELECT item FROM journal WHERE kind = 'lta-directory' AND why LIKE 'the claim of % handed back%'")) == 1
+    train.due()
+    train.glue()
+    assert train.bundled() == wanted

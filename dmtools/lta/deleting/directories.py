@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from dmtools import names
 from dmtools.control.passes import Pass
-from dmtools.ledger.leases import HOST
-from dmtools.lta import pages
+from dmtools.lta import holder, pages
 from dmtools.lta.api import Books, answer
 from dmtools.lta.api.bundles import Bundle, ListBundles
 from dmtools.lta.api.directories import (
@@ -50,8 +47,9 @@ def book(this: Pass, books: Books, bundle: Bundle) -> bool:
     bundles = alive(pages.bundles(books, ListBundles(directory_id=directory.id)))
     if not bundles or any(one.state != LOCAL_FILES_DELETED for one in bundles):
         return True  # the last of them books it
-    holder = f"{this.by} pid {os.getpid()} on {HOST}"
-    ask = ClaimDirectories(states=(LTA_REQUEST,), home=directory.home, holder=holder, seconds=SECONDS, ids=(directory.id,))
+    ask = ClaimDirectories(
+        states=(LTA_REQUEST,), home=directory.home, holder=holder.name(this.by), seconds=SECONDS, ids=(directory.id,)
+    )
     held = answer(books, ask, Directories).directories
     for one in held:
         why = f"the files of its {len(bundles)} bundles are deleted here"

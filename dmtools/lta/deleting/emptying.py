@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from dmtools import names
 from dmtools.control.display import size
 from dmtools.control.passes import Pass
-from dmtools.ledger.leases import HOST
-from dmtools.lta import pages
+from dmtools.lta import holder, pages
 from dmtools.lta.api import Books, Problem, answer
 from dmtools.lta.api.bundles import Advance, Bundle, BundleMove, Bundles, Claim, GetBundle, ListBundles
 from dmtools.lta.api.files import File, ListFiles
@@ -172,8 +171,9 @@ def _book(this: Pass, books: Books, bundle: Bundle, going: Going) -> bool:
     """LocalFilesDeleted, when all that is listed is gone."""
     if going.kept:
         return False
-    holder = f"{this.by} pid {os.getpid()} on {HOST}"
-    ask = Claim(states=(LOCAL_DELETED,), destination=bundle.destination, holder=holder, seconds=SECONDS, ids=(bundle.id,))
+    ask = Claim(
+        states=(LOCAL_DELETED,), destination=bundle.destination, holder=holder.name(this.by), seconds=SECONDS, ids=(bundle.id,)
+    )
     held = answer(books, ask, Bundles).bundles
     if not held:
         why, step = "its files are gone, but somebody else has just claimed it", "the same command again in a moment books it"

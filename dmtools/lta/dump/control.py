@@ -10,7 +10,7 @@ from dmtools import names
 from dmtools.command import Unavailable
 from dmtools.control.passes import Pass
 from dmtools.ledger.engine import LedgerUnavailable
-from dmtools.lta import warehouse
+from dmtools.lta import holder, warehouse
 from dmtools.lta.api import Books, Done, Problem, answer
 from dmtools.lta.api.bundles import Held
 from dmtools.lta.api.dump import (
@@ -91,7 +91,8 @@ class Control:
     def _begin(self) -> None:
         """Claims disks, while there is room for another, and begins their dumps."""
         lta = self.this.settings.lta
-        ask = ClaimDisks(home=self.home, at_once=lta.dump_copies, holder=self.this.leases.owner, seconds=lta.lease_seconds)
+        mine = holder.name(self.this.by)
+        ask = ClaimDisks(home=self.home, at_once=lta.dump_copies, holder=mine, seconds=lta.lease_seconds)
         if len(self.active) >= lta.dump_copies:
             return
         for disk in answer(self.books, ask, Disks).disks:

@@ -10,7 +10,7 @@ from dmtools import names
 from dmtools.command import Unavailable
 from dmtools.control.passes import Pass
 from dmtools.ledger.engine import LedgerUnavailable
-from dmtools.lta import outbound, pages, warehouse
+from dmtools.lta import holder, outbound, pages, warehouse
 from dmtools.lta.api import Books, Done, Problem, answer
 from dmtools.lta.api.bundles import Bundles, Held, ListBundles
 from dmtools.lta.api.directories import (
@@ -58,7 +58,7 @@ class Glue:
         """Directories one after the other, until none is left."""
         while not self.trouble and self.gate.goes():
             ask = ClaimDirectories(
-                states=(PROCESSING, UNCLAIMED), home=self.home, holder=self.this.leases.owner, seconds=self._seconds
+                states=(PROCESSING, UNCLAIMED), home=self.home, holder=holder.name(self.this.by), seconds=self._seconds
             )
             found = answer(self.books, ask, Directories).directories
             if not found:
