@@ -48,7 +48,7 @@ def append(path: Path, rows: int, seconds: Floats, values: Floats) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
         os.lseek(handle, rows * ROW_BYTES, os.SEEK_SET)
-        left = memoryview(made.tobytes())
+        left = memoryview(made.view(np.uint8).data)
         while left:
             left = left[os.write(handle, left) :]
         os.fsync(handle)

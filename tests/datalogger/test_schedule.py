@@ -69,7 +69,10 @@ def test_line_3_missed_days_are_caught_up_the_most_endangered_first_and_older_on
     plant.cron(at=when("2026-11-01T15:00")).gave(75)  # the logger is away; then no cron until 5 November
     plant.start()
     plant.faults(
-        'op="few"; match="+B:VIMAX"', 'op="early-end"; match="+B:VIMIN"; times=2', 'op="http500"; match="10-31+00"; times=1'
+        'op="hole"; match="start=\\"2026-11-03+00:00:00"; times=2',
+        'op="few"; match="+B:VIMAX"',
+        'op="early-end"; match="+B:VIMIN"; times=2',
+        'op="http500"; match="10-31+00"; times=1',
     )
     told = plant.cron().gave(1)
     assert "the logger keeps 10 days" in told.err

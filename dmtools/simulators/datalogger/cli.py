@@ -26,8 +26,8 @@ def command(context: Context, port: int | None, hertz: str, keep_days: float, mo
     GET /sim/asked   every query it got
     It wants the server's token. Times are those of America/Chicago. What a device reads is computed:
     dmtools/simulators/datalogger/signals.py. Faults in run/sim/datalogger.faults.toml; match is a part of the query; op say or
-    say-after (reason: the text, with status 200), html, tail (the last seconds are lost), few (487 points), early-end, cut-line,
-    unsorted, twice, glue, stars, not-finite, clock (one sample is a year early); those of requests as in the other simulators.
+    say-after (reason: the text, with status 200), html, tail (the last seconds are lost), hole, few (487 points), early-end,
+    cut-line, unsorted, twice, glue, stars, not-finite, clock (one sample is a year early); those of requests as in the others.
     """  # noqa: D301 - click wants the character itself
     from fractions import Fraction
 

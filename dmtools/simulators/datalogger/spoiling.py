@@ -39,6 +39,8 @@ def _rows(text: bytes, fault: Fault, samples: bool) -> bytes:
     if fault.op == "tail":
         last = float(rows[-1].split()[0]) - (fault.seconds or 10.0)
         return b"".join(row for row in rows if float(row.split()[0]) < last)
+    if fault.op == "hole":
+        return b"".join(rows[: len(rows) // 3] + rows[2 * len(rows) // 3 :])
     if fault.op == "few":
         return b"".join(rows[:FEW])
     if fault.op == "early-end":
