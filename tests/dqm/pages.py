@@ -30,7 +30,7 @@ class Job:
     tag: str = "beam"
     seconds: float = 2  # how old its data are
     log: tuple[str, ...] = ("begin of job {n}", "end of job {n}")
-    cmdline: tuple[str, ...] = ("cmsRun", "/home/dqmpro/cfg.py")
+    cmdline: tuple[str, ...] = ("cmsRun", "/nfshome0/dqmpro/cfg.py")
     lumi: int | None = 23
     megabytes: int = 1229
     events: int | None = 2000
