@@ -17,7 +17,7 @@ from tests.faults import calls, judge, lta_remote
 from tests.faults.calls import Call
 from tests.faults.lta_remote import CLIENT, RemoteMachine
 from tests.faults.sweep import KILL, Row, Stage, argv
-from tests.support import free_port
+from tests.support import port_base
 
 SERVER = "lta-rest-server"
 STAGES = (Stage("server", (SERVER,)),)  # bundles in the buffer go to tape: claims, changes of state, heartbeats, pages
@@ -32,7 +32,7 @@ class ServerMachine(RemoteMachine):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.port = free_port()
+        self.port = port_base()  # below those that the kernel gives to clients: it must be free again and again
 
 
 def prepare(machine: ServerMachine) -> None:
