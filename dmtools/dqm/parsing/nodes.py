@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from dmtools.dqm.parsing.found import FRAGMENT
@@ -12,17 +11,12 @@ def shown(node: Any) -> str:
     """The text that people see in a place: without what is hidden, and without buttons; blanks are one blank."""
     if len(node) == 0:
         return " ".join((node.text or "").split())
-    return " ".join(" ".join(_visible(node)).split())
-
-
-def _visible(node: Any) -> Iterator[str]:
-    if node.text:
-        yield node.text
+    parts = [node.text or ""]
     for child in node:
         if child.tag != "a" and not hidden(child):
-            yield from _visible(child)
-        if child.tail:
-            yield child.tail
+            parts.append(shown(child))
+        parts.append(child.tail or "")
+    return " ".join(" ".join(parts).split())
 
 
 def hidden(node: Any) -> bool:
