@@ -131,8 +131,7 @@ def _afresh(this: Pass, home: Home, window: Window) -> Window | None:
         this.context.say(f"{window.name}: {file.place} has it already")
         return None
     if window.state in OVER:
-        again: dict[str, Any] = {"rows": 0, "upto": window.start, "first": None, "last": None, "stars": 0, "doubles": 0}
-        return _changed(this, window, OWED, {**again, "file_id": None, "draft": None, "failures": 0, "forgotten": None})
+        return _changed(this, window, OWED, {**windows.AFRESH, "upto": window.start, "failures": 0, "forgotten": None})
     if file is not None:
         return _changed(this, window, window.state, {"rows": 0, "file_id": None, "draft": None})
     return window

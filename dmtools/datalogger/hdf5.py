@@ -69,8 +69,9 @@ def _write(path: Path, tables: Iterable[Table], attributes: Attributes) -> dict[
             file.attrs.update({"format": FORMAT, **attributes})
             for table in tables:
                 counts[table.name] = _table(file, table)
-    except RuntimeError as problem:  # what h5py makes of a full disk at the close
-        raise OSError(_errno(problem), os.strerror(_errno(problem)), str(path)) from None
+    except (RuntimeError, OSError) as problem:  # h5py has the errno of a full disk in its text alone
+        number = getattr(problem, "errno", None) or _errno(problem)
+        raise OSError(number, os.strerror(number), str(path)) from None
     return counts
 
 

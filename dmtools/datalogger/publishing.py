@@ -9,14 +9,14 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, delete, or_, select, update
 
 from dmtools import __version__, clock, durable
 from dmtools.control.passes import Pass
 from dmtools.datalogger import drafts, files, hdf5, windows
 from dmtools.datalogger.files import F, File, path_of
 from dmtools.datalogger.home import Home
-from dmtools.datalogger.states import DRAFT, FILE_STATES, PUBLISHED
+from dmtools.datalogger.states import DONE, DRAFT, FILE_STATES, LOST, OWED, PUBLISHED
 from dmtools.datalogger.windows import W, Window
 from dmtools.ledger import journal, tables
 from dmtools.ledger.chunks import chunks
@@ -50,6 +50,9 @@ def finish(this: Pass, home: Home, file: File, devices: dict[str, Device]) -> bo
             row = connection.execute(select(tables.datalogger_file).where(F.id == file.id)).one()
             held = files.held_by(connection, file)
         file = files.of(row)
+        if not held and file.state == DRAFT:
+            this.ledger.transact(lambda c: c.execute(delete(tables.datalogger_file).where(F.id == file.id)))
+            return False
         return file.state == PUBLISHED or _out(this, home, _made(this, home, file, held, devices), held)
     except hdf5.Damaged as problem:
         left = "its windows stay as they are; nothing was published"
@@ -65,6 +68,7 @@ def _made(this: Pass, home: Home, file: File, held: Sequence[Window], devices: d
     if file.adler32 is not None and file.draft.exists() and hdf5.adler32(file.draft) == (file.bytes, file.adler32):
         return file
     file.draft.parent.mkdir(exist_ok=True, mode=0o750)
+    _refuse_lost_rows(this, held)
     hdf5.write(file.draft, [_table(one, devices.get(one.name)) for one in held], _about(this, home, file))
     size, adler32 = hdf5.adler32(file.draft)
 
@@ -74,6 +78,23 @@ def _made(this: Pass, home: Home, file: File, held: Sequence[Window], devices: d
 
     this.ledger.transact(book)
     return replace(file, bytes=size, adler32=adler32)
+
+
+def _refuse_lost_rows(this: Pass, held: Sequence[Window]) -> None:
+    """Windows whose drafted rows are gone are owed again, and leave the file. Raises Damaged when there were some."""
+    gone = [one for one in held if one.rows and not (one.draft and drafts.cut(path_of(one.draft), one.rows))]
+    got = this.leases.claim([one.resource for one in gone])
+    for one in gone:
+        values = {**windows.AFRESH, "upto": one.start, "ready": clock.now()}
+        if one.state in (DONE, LOST):
+            windows.advance(
+                this, one, OWED, f"its drafted rows are gone: {one.draft and path_of(one.draft)}", values, clock.now()
+            )
+        else:
+            windows.book(this, one, values)
+    this.leases.release(list(got))
+    if gone:
+        raise hdf5.Damaged(f"the drafted rows of {', '.join(one.name for one in gone)} are gone; they are asked for again")
 
 
 def _table(window: Window, device: Device | None) -> hdf5.Table:
@@ -143,10 +164,11 @@ def _copy(source: Path, target: Path) -> None:
 def tidy(this: Pass, home: Home) -> None:
     """What is out leaves the draft directory: rows at once, files when their statistics are made, or after draft_days."""
     limit = clock.now() - timedelta(days=this.settings.datalogger.draft_days)
-    rows_of = select(W.id, W.draft).join(tables.datalogger_file, W.file_id == F.id)
+    rows_of = select(W.id, W.draft).join(tables.datalogger_file, W.file_id == F.id, isouter=True)
     mine = (F.home == home.id, F.state == PUBLISHED)
+    over = or_(F.state == PUBLISHED, and_(W.state == LOST, W.rows == 0))
     with this.ledger.read() as connection:
-        rows = connection.execute(rows_of.where(*mine, W.draft.is_not(None))).all()
+        rows = connection.execute(rows_of.where(W.home == home.id, over, W.draft.is_not(None))).all()
         made = connection.execute(select(tables.datalogger_file).where(*mine, F.dropped.is_(None))).all()
     gone = [one for one in made if one.distilled is not None or one.since <= limit or _is_for_nobody(one)]
     for one in (*rows, *gone):

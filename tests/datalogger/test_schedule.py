@@ -172,3 +172,19 @@ def test_a_full_disk_in_the_middle_of_a_draft_is_told_and_gone_on_with(plant: Pl
         assert rows(plant.out / FILE, "B:VIMIN") == should("B:VIMIN", *YESTERDAY)
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_drafted_rows_that_are_gone_are_asked_for_again(plant: Plant) -> None:
+    plant.start()
+    plant.faults('op="tail"; match="+B:VIMAX"; seconds=3000')
+    plant.cron(at=when("2026-11-05T09:00")).gave(1)
+    drafts = sorted((plant.home / "datalogger/draft").glob("*.rows"))
+    assert [path.name.partition("-")[0] for path in drafts] == ["B_VIMAX", "B_VIMIN"]
+    drafts[0].write_bytes(b"")
+    drafts[1].unlink()
+    plant.faults()
+    told = plant.cron().gave(1)
+    assert "the drafted rows of B:VIMIN are gone" in told.err
+    plant.cron().ok()
+    held = {name: rows(plant.out / file, name) for file in plant.files() for name in devices(plant.out / file)}
+    assert held == {name: should(name, *YESTERDAY) for name in ("B:VIMIN", "B:VIMAX")}
