@@ -84,7 +84,9 @@ def measured(home: Path, options: argparse.Namespace) -> dict[str, list[float]]:
     pages = live.Live(by_browser, home, once=True)
     found["start and live page"] = [timed(pages.round)]
     runs = oldruns.OldRuns(by_browser, home)
+    before = cpu_seconds()
     found["old run"] = [timed(runs.round) for _ in range(OLD)]
+    found["CPU of an old run, page and grabber"] = [(cpu_seconds() - before) / OLD]
     assert runs.round().idle, "all old runs are there"
     pages = live.Live(by_browser, home, once=False)
     pages.round()
@@ -108,6 +110,15 @@ def warm(page: dict[str, str], source: Source, pages: live.Live, options: argpar
             time.sleep(0.01)
         samples.append(timed(pages.round))
     return samples
+
+
+def cpu_seconds() -> float:
+    """Of this process and all that live below it, the page's server among them: what a busy machine does not change."""
+    ticks = 0
+    for pid in (os.getpid(), *processes.descendants([os.getpid()])):
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def upload(page: dict[str, str], run: int, jobs: int, events: int) -> None:

@@ -1,10 +1,11 @@
 """SIGKILL at random moments: what is left? .venv/bin/python bench/dqm_kills.py [--kills 200] [--browser firefox] [--seed N]
 
 `dqm-robber --loop` with a real browser on a simulated page that moves. Again and again, after a random time (also while the
-browser starts), one is killed: the command, its keeper, its grabber, the browser's driver, the browser, or all of ours at once. A
-sample a line: who; after how long; how many processes were below it; how long until all of them were gone (wanted: 5 s at most);
-then, when the command was killed, what is left of processes and files (wanted: nothing; when all were killed at once, or a command
-that had no keeper at that moment, the room is emptied by the next start). At the end SIGTERM, and the same look. Exits 0 when all is as wanted.
+browser starts), one is killed: the command, its keeper, its grabber, the browser's driver, the browser, or all of ours at once.
+A sample a line: who; after how long; how many processes were below it; how long until all of them were gone (wanted: 5 s at
+most); then, when the command was killed, what is left of processes and files. Wanted: nothing; when all were killed at once, or
+a command that had no keeper at that moment, the next start empties the room. At the end SIGTERM, and the same look. Exits 0
+when all is as wanted.
 """
 
 from __future__ import annotations

@@ -16,11 +16,12 @@ from dmtools.dqm.robbing.addresses import Address
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
 
-EMPTY = "about:blank"
 _PNG = "data:image/png;base64,"
-_WHERE = """
+_OLD = "window.dmOld === true"  # a page that is being left
+_MARK = "window.dmOld = true"
+_WHERE = f"""
 const one = performance.getEntriesByType("navigation")[0];
-return [one ? one.responseStatus || 0 : 0, location.origin];
+return [one ? one.responseStatus || 0 : 0, location.origin, {_OLD}];
 """
 _ASK_AGAIN = 2.0  # seconds after which a page that has not come is asked for once more, and then twice as long each time
 _ALERTS = 3  # in a row; a page that has more of them is no page
@@ -75,18 +76,33 @@ class BrowserPage:
             raise Refused(f"the page sent us to {origin}")
 
     def _go(self, url: str) -> tuple[int, str]:
-        """Leaves what is open, then opens that; gives HTTP's status (0: not told) and whose page it is. Raises Failed, Late."""
-        self._driver.get(EMPTY)
-        # The driver may come back before the tab is another one; and in Firefox the page that is left may win over the new one.
+        """Loads that anew; gives HTTP's status (0: not told) and whose page it is. Raises Failed, Late."""
+        self._run(_MARK)
         wait, ask = _ASK_AGAIN, 0.0
         for passed in self._tries("the page does not open"):
             if passed >= ask:
-                self._driver.get(url)
+                self._ask(url)
                 wait, ask = 2 * wait, passed + wait
-            here = self._calmly(lambda: self._driver.execute_script(_WHERE))
-            if here and here[1] != "null":
+            # The driver may come back while the tab still has the page before, or, in Firefox, nothing that could answer.
+            here = self._run(_WHERE)
+            if here and here[1] != "null" and not here[2]:
                 return int(here[0]), str(here[1])
         raise AssertionError
+
+    def _ask(self, url: str) -> None:
+        """Another address; where only what stands behind the # is another, the page stays, and has to be loaded again."""
+        self._driver.get(url)
+        if self._run(f"return {_OLD}"):
+            self._driver.refresh()
+
+    def _run(self, text: str) -> Any:
+        """What the script gives; None while one page goes and the other has not come."""
+        from selenium.common.exceptions import NoSuchWindowException
+
+        try:
+            return self._calmly(lambda: self._driver.execute_script(text))
+        except NoSuchWindowException:
+            return None
 
     def _tries(self, why: str) -> Iterator[float]:
         """Some, within the time of a grab: the seconds that have passed. Raises Late after them."""
