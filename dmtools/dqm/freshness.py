@@ -40,13 +40,18 @@ def judge(says: SiteSays | None, limits: Dqm, at: datetime) -> Verdict:
 
 
 def true_until(says: SiteSays) -> datetime | None:
-    """Until when the shown page is known to be true: while its link was open and its jobs told news, else its data's time."""
+    """Until when the shown page is known to be true: while its link was open and its jobs told news, else its data's time.
+
+    What was got and not understood says nothing of what is shown.
+    """
     if says.confirmed is None:
         return None
-    open_link = says.link in ("", record.OPEN)
-    if says.data is not None and (not open_link or says.running):
-        return min(says.confirmed, says.data)
-    return says.confirmed
+    known = [says.confirmed]
+    if says.broken_since is not None:
+        known.append(says.broken_since)
+    if says.data is not None and (says.running or says.link not in ("", record.OPEN)):
+        known.append(says.data)
+    return min(known)
 
 
 def _judged(says: SiteSays, limits: Dqm, at: datetime, age: float | None) -> tuple[str, str]:

@@ -62,6 +62,7 @@ def test_the_age_is_that_of_the_data_when_the_link_is_cut_and_that_of_the_grab_w
     assert freshness.judge(says(link="closed", data=ago(77), running=0), LIMITS, AT).age == 77
     assert freshness.judge(says(data=ago(77), running=0), LIMITS, AT).age == 1
     assert freshness.judge(says(data=ago(77), running=2), LIMITS, AT).age == 77
+    assert freshness.judge(says(broken_since=ago(50), running=0), LIMITS, AT).age == 50  # got since, and not understood
 
 
 _instants = st.one_of(st.none(), st.integers(-1000, 100_000).map(ago))
