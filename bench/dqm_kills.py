@@ -147,7 +147,7 @@ def files_left(robber: Robber, victim: str, *, kept: bool) -> list[str]:
 def end(robber: Robber) -> bool:
     """SIGTERM, the plain end."""
     robber.again()
-    time.sleep(3)
+    until(lambda: robber.pids("browser"), 60)
     below = processes.descendants([robber.command.pid])
     robber.command.terminate()
     code = robber.command.wait(30)
