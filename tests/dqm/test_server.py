@@ -355,7 +355,8 @@ def test_events_tell_at_once_hold_no_thread_and_those_who_go_are_forgotten(home:
 
 
 def test_clients_that_say_nothing_or_read_nothing_hold_up_nobody(home: Path, serve: Callable[..., Server]) -> None:
-    mirror = mirrors.start(home, serve)
+    mirror = mirrors.start(home, serve, jobs=300)
+    assert mirror.get("/sites/production").ok  # it knows now how long its pages are
     place = urlsplit(mirror.url)
     silent = [socket.create_connection((place.hostname, place.port), 30) for _ in range(30)]
     slow = [socket.socket() for _ in range(30)]
