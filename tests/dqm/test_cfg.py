@@ -110,7 +110,19 @@ VALUES = st.one_of(st.integers(-5, 5), st.booleans(), st.text(max_size=5), st.li
 KEYS = st.sampled_from(["browser", "old_runs", "sites", "x-y"])
 LINES = st.one_of(
     st.just(""),
-    st.sampled_from(["# dqm.browser = 1", "  # old_runs = 3", "[dqm]", "[fts] # dqm", "[[many]]", "[dqm.inner]", "# [dqm]"]),
+    st.sampled_from(
+        [
+            "# dqm.browser = 1",
+            "  # old_runs = 3",
+            "[dqm]",
+            "[fts] # dqm",
+            "[[many]]",
+            "[dqm.inner]",
+            "# [dqm]",
+            "[[dqm.sites]]",
+            "dqm = {old_runs = 1}",
+        ]
+    ),
     st.builds(lambda key, value: f"{key} = {toml(value)}  # why", KEYS, VALUES),
     st.builds(lambda key, value: f"dqm.{key} = {toml(value)}", KEYS, VALUES),
     st.builds(lambda value: f'text = """\n# dqm.browser = {value}\n[dqm]\n"""', st.integers(0, 9)),
@@ -119,6 +131,8 @@ LINES = st.one_of(
 
 
 @given(st.lists(LINES, max_size=6), KEYS, VALUES, st.sampled_from(["\n", "\r\n"]))
+@example(["[[dqm.sites]]", "name = 1"], "sites", [], "\n")
+@example(["dqm = {old_runs = 1}"], "browser", "x", "\n")
 @example(["dqm.sites = [", "  1, # one", "]"], "sites", [], "\n")
 def test_any_file_has_the_key_then_and_is_else_what_it_was(lines: list[str], key: str, value: Any, end: str) -> None:
     text = "".join(line + end for line in lines)
