@@ -84,20 +84,20 @@ def ripe(connection: Connection, home: str, kind: str, now: datetime, hours: flo
     patience = timedelta(hours=hours)
     found = []
     for (start, end), rows in groups.items():
-        still = select(func.count()).where(*mine, W.start == start, W.end == end, W.state.in_(WAITS))
+        day = (*mine, W.start == start, W.end == end)
         own = (F.home == home, F.kind == kind, F.start == start, F.end == end, F.origin == windows.SCHEDULE)
-        out = select(func.count()).where(*own)
-        since = min(row.since for row in rows) if connection.execute(out).scalar() else end
-        if not connection.execute(still).scalar():
-            found.append([row.id for row in rows])
-        elif now >= since + patience and not _is_worked_on(connection, (*mine, W.start == start, W.end == end)):
-            found.append([row.id for row in rows])
+        out = connection.execute(select(func.count()).where(*own)).scalar()
+        since = min(row.since for row in rows) if out else end
+        waits = connection.execute(select(func.count()).where(*day, W.state.in_(WAITS))).scalar()
+        if not waits or (now >= since + patience and not _is_worked_on(connection, day)):
+            # Asked again: on MariaDB others may have become ready since the first look.
+            found.append(list(connection.execute(select(W.id).where(*day, ready).order_by(W.id)).scalars()))
     return found
 
 
 def _is_worked_on(connection: Connection, day: Sequence[Any]) -> bool:
     """Does another pass ask for a window of the day just now? Then it is had in a moment."""
-    asked = connection.execute(select(W.id).where(*day, W.state == ASKED)).scalars()
+    asked = connection.execute(select(W.id).where(*day, W.state.in_(WAITS))).scalars()
     held = [windows.resource(number) for number in asked]
     return bool(held) and connection.execute(select(L.id).where(L.resource.in_(held)).limit(1)).first() is not None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.datalogger.steps import NOW, Plant, devices, rows, should, when
-from tests.support import run
+from tests.support import run, wait_until
 
 YESTERDAY = (when("2026-11-04T06:00"), when("2026-11-05T06:00"))
 FILE = "params-20261104T060000Z-20261105T060000Z.h5"
@@ -121,6 +121,19 @@ def test_line_5_many_runs_at_once_and_again_make_one_file_and_double_no_row(plan
     assert not list((plant.home / "datalogger/draft").glob(f"*{FILE}"))
     ends = plant.sql("SELECT item, COUNT(*) FROM journal WHERE to_state = 'done' GROUP BY item HAVING COUNT(*) > 1")
     assert ends == []
+
+
+def test_line_5_a_day_that_another_pass_works_on_waits_for_it(plant: Plant) -> None:
+    plant.start()
+    plant.faults('op="slow"; match="+B:VIMAX"; seconds=6; times=1')
+    with ThreadPoolExecutor(1) as crew:
+        slow = crew.submit(plant.cron)
+        wait_until(lambda: "done" in plant.states().values(), what="one of two windows")
+        plant.cron().ok()
+        slow.result().ok()
+    plant.cron().ok()
+    assert plant.files() == [FILE]
+    assert devices(plant.out / FILE) == ["B:VIMAX", "B:VIMIN"]
 
 
 def test_a_file_goes_out_six_hours_after_its_day_and_what_comes_later_gets_its_own(plant: Plant) -> None:
