@@ -24,6 +24,7 @@ IMPORTED_AS = {
     "pytest-xdist": "xdist",
     "python-crontab": "crontab",
     "types-requests": "requests",
+    "websocket-client": "websocket",
     "xrootd": "XRootD",
 }
 # Used by name, as programs or plug-ins.
