@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
 
 _PNG = "data:image/png;base64,"
+_ICON = "/favicon.ico"  # any answer of the page's host
 _OLD = "window.dmOld === true"  # a page that is being left
 _MARK = "window.dmOld = true"
 _WHERE = f"""
 const one = performance.getEntriesByType("navigation")[0];
-return [one ? one.responseStatus || 0 : 0, location.origin, {_OLD}];
+return [one ? one.responseStatus || 0 : 0, location.origin, {_OLD}, location.pathname === "{_ICON}"];
 """
 _ASK_AGAIN = 2.0  # seconds after which a page that has not come is asked for once more, and then twice as long each time
 _ALERTS = 3  # in a row; a page that has more of them is no page
@@ -85,7 +86,7 @@ class BrowserPage:
                 wait, ask = 2 * wait, passed + wait
             # The driver may come back while the tab still has the page before, or, in Firefox, nothing that could answer.
             here = self._run(_WHERE)
-            if here and here[1] != "null" and not here[2]:
+            if here and here[1] != "null" and not here[2] and here[3] == url.endswith(_ICON):
                 return int(here[0]), str(here[1])
         raise AssertionError
 
@@ -131,7 +132,7 @@ class BrowserPage:
 
         if self._given or not self._address.cookies:
             return
-        self._go(f"{self._address.origin}/favicon.ico")
+        self._go(self._address.origin + _ICON)
         for name, value in self._address.cookies.items():
             for _ in self._tries("the browser takes no cookies for the page's host"):
                 try:
