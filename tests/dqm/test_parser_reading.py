@@ -227,6 +227,17 @@ def test_where_page_and_documents_say_different_things_of_one_instant_nobody_kno
     ]
 
 
+def test_documents_that_were_asked_for_a_moment_later_are_newer_within_the_same_second_and_no_contradiction(
+    tmp_path: Path,
+) -> None:
+    files, made = raw(
+        tmp_path, Source([Job(1, seconds=1)]), {"documents.json": Source([Job(1, seconds=1, events=2077)]).documents()}
+    )
+    page = understand(files, made)
+    assert page.troubles == []
+    assert by_pid(page)[4001].events == 2000
+
+
 def test_an_old_run_that_is_another_run_is_refused(tmp_path: Path) -> None:
     files, made = raw(tmp_path, Source())
     assert understand(files, made, NOW).run == NOW

@@ -13,6 +13,7 @@ from dmtools.dqm.parsing.found import DIFFERS, NO_PAGE, RUN, FoundJob, FoundPage
 PAGE, DOCUMENTS = "page.html", "documents.json"
 MOST_BYTES = 64 << 20
 _MEANWHILE = timedelta(seconds=15)  # between the page and its documents: a job may have come
+_SETTLED = timedelta(seconds=2)  # the page tells whole seconds: within one, newer documents have the same instant
 _COMPARED = ("state", "exit_code", "host", "lumi", "events")
 
 
@@ -64,7 +65,8 @@ def _compare(page: FoundPage, given: bytes, at: datetime) -> None:
         return  # a new run began between the two
     theirs = {job.id: job for job in other.jobs}
     for job in page.jobs:
-        if (twin := theirs.pop(job.id, None)) is not None:
+        twin = theirs.pop(job.id, None)
+        if twin is not None and job.at is not None and at - job.at >= _SETTLED:
             _compare_job(job, twin, page)
     for job in theirs.values():
         if job.at is not None and at - job.at > _MEANWHILE:
@@ -72,7 +74,7 @@ def _compare(page: FoundPage, given: bytes, at: datetime) -> None:
 
 
 def _compare_job(job: FoundJob, twin: FoundJob, page: FoundPage) -> None:
-    if job.at is None or job.at != twin.at or job.state == record.UNKNOWN:
+    if job.at != twin.at or job.state == record.UNKNOWN:
         return
     wrong = [name for name in _COMPARED if getattr(job, name) != getattr(twin, name) and getattr(job, name) is not None]
     if not wrong:

@@ -66,7 +66,7 @@ def _age(since: float | None, runs: bool, now: float, stuck: float) -> bytes:
     age = max(0.0, now - since)
     badge = ""
     if runs and age > stuck:
-        badge = ' <span class="badge stuck"><span aria-hidden="true">⧗</span> no news</span>'
+        badge = ' <span class="badge stuck"><span aria-hidden="true">!</span> no news</span>'
     return f'<time class="age" data-age="{age:.1f}"{" data-runs" if runs else ""}>{clock.age(age)}</time>{badge}'.encode()
 
 

@@ -41,7 +41,7 @@ function tick() {
     if ("runs" in one.dataset && age > stuck && !one.nextElementSibling) {
       const badge = document.createElement("span");
       badge.className = "badge stuck";
-      badge.textContent = "⧗ no news";
+      badge.textContent = "! no news";
       one.after(" ", badge);
     }
   }
