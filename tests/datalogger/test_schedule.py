@@ -57,6 +57,8 @@ def test_line_2_what_is_empty_in_error_incomplete_or_not_asked_is_told_apart_and
     life = run("dm-trace", "B:HALF 2026-11-04", "--json", home=plant.home, env=plant.clock(early)).ok().json
     assert life["state"] == "incomplete"
     assert "!down" in life["why"]
+    (draft,) = (plant.home / "datalogger/draft").glob("B_HALF*.rows")
+    draft.write_bytes(draft.read_bytes() + b"x" * 1000)  # what a pass leaves that was killed before it booked
     plant.faults()
     plant.cron(at=NOW + timedelta(hours=1)).gave(1)
     assert rows(plant.out / FILE, "B:HALF") == should("B:HALF", *YESTERDAY)
