@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lxml import html
 
-from tests.dqm.robber_steps import Robber, comm, configure, documents, going, got, grabbed, leftovers, newest, says
+from tests.dqm.robber_steps import Robber, comm, configure, documents, going, got, grabbed, in_trouble, leftovers, newest, says
 from tests.simulators.dqm_page import Dqm as Page
 from tests.simulators.dqm_page import files, job
 from tests.support import run, wait_until
@@ -35,6 +35,11 @@ def page(home: Path) -> Iterator[Page]:
     server.upload(job(RUN), job(RUN, "ecal", 7, exit_code=139), files(RUN))
     yield server
     server.stop()
+
+
+def diary(home: Path) -> str:
+    """What the robber wrote into its log."""
+    return "".join(path.read_text() for path in (home / "log").glob("dqm-robber-*.log"))
 
 
 def events(home: Path) -> str:
@@ -61,6 +66,7 @@ def test_lines_3_and_4_the_page_in_all_its_moods_and_nothing_is_left_of_what_was
         a_box_is_sent_away_and_told(home, page)
         a_link_that_is_cut_and_one_that_is_deaf(home, page)
         half_the_documents_and_another_markup(home, page)
+        line_2_a_source_that_died_is_told_and_found_again_elsewhere(home, page)
         line_4_a_page_that_hangs_is_ended_with_its_browser(home, page, robber)
         if browser == "chromium":
             killed_and_here_again(home, page, robber, lambda: robber.named("chromedriver"))
@@ -111,8 +117,7 @@ def line_11_a_log_is_that_of_the_job_whose_id_it_has(home: Path, page: Page) -> 
 
 def a_box_is_sent_away_and_told(home: Path, page: Page) -> None:
     page.faults('op = "alert"\nmatch = "GET /sync"\nreason = "The session ends"\nseconds = 0\ntimes = 1')
-    said = lambda: "".join(path.read_text() for path in (home / "log").glob("dqm-robber-*.log"))  # noqa: E731
-    wait_until(lambda: "a box was sent away" in said(), 60, f"the box is told:\n{said()}")
+    wait_until(lambda: "a box was sent away" in diary(home), 60, f"the box is told:\n{diary(home)}")
     page.faults()
     seen(home, page, 3002)
 
@@ -122,6 +127,7 @@ def a_link_that_is_cut_and_one_that_is_deaf(home: Path, page: Page) -> None:
     wait_until(lambda: ">closed</strong>" in events(home), 60, "the page says that its link is closed")
     told = got(home)
     wait_until(lambda: says(home).confirmed > told.confirmed, 60, "the page itself can be had")
+    wait_until(lambda: "it is opened anew" in diary(home), 60, "a page that does not find its source again is opened anew")
     page.faults('op = "deaf"\nmatch = "GET /sync"')
     page.upload(job(RUN, events_total=3003))
     told = got(home)
@@ -129,6 +135,16 @@ def a_link_that_is_cut_and_one_that_is_deaf(home: Path, page: Page) -> None:
     assert "3003 (12.5" not in events(home)
     page.faults()
     seen(home, page, 3004)
+
+
+def line_2_a_source_that_died_is_told_and_found_again_elsewhere(home: Path, page: Page) -> None:
+    """The page in the browser stands there as before; another port and another token are all that is new."""
+    page.stop()
+    told = in_trouble(home, "away")
+    page.start("--still").upload(job(RUN), job(RUN, "ecal", 7, exit_code=139), files(RUN))
+    got(home)
+    seen(home, page, 3005)
+    assert got(home).confirmed > told.at
 
 
 def half_the_documents_and_another_markup(home: Path, page: Page) -> None:

@@ -57,6 +57,13 @@ class Source:
         """The site's. Raises Away, SettingsError."""
         return addresses.find(self.site, self.settings)
 
+    def is_news(self) -> bool:
+        """Is the site elsewhere than at the last look, or are its cookies others? Raises Away, SettingsError."""
+        address = self.address()
+        if self._endpoint is not None and self._endpoint.address != address:
+            self._endpoint = None
+        return self._page is not None and self._page.stand_at(address)
+
     def page(self) -> BrowserPage:
         """The page in its browser, which is started if there is none. Raises Away, NoBrowser, selenium's errors."""
         if self._page is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -12,6 +13,9 @@ from dmtools.dqm.robbing.grabbing import Source
 from dmtools.dqm.robbing.page import Content, Failed, Refused
 from dmtools.dqm.robbing.told import Told
 
+_PATIENCE = 2  # times sleep_seconds: so long the page may mend a cut link by itself before it is opened anew
+_AT_WORK = ("live", "open", "sync")  # the page's words for a link that has data, or gets them
+
 
 class Live:
     """Rounds of the live page. `once`: no round but the first, so nothing is waited for but what is to be seen."""
@@ -20,6 +24,8 @@ class Live:
         self._source, self._once = source, once
         self._place = storing.live(home, source.site.name)
         self._open = False
+        self._cut: float | None = None  # since when the page's link is cut
+        self._waits = self._patience
         self._notes: list[str] = []
 
     def round(self, skip: tuple[int, ...] = ()) -> Told:
@@ -43,6 +49,8 @@ class Live:
         return self._source.endpoint().content()
 
     def _by_browser(self) -> Content:
+        if self._source.is_news() or self._is_cut_for_long():
+            self._open = False
         page, limits = self._source.page(), self._source.settings.dqm
         news = 0.0 if self._once else limits.sleep_seconds
         if not self._open:
@@ -52,11 +60,31 @@ class Live:
             self._open = True
         self._source.begin("grabbing the page", news + limits.sleep_seconds)
         content = page.grab(limits.sleep_seconds, news=news, jobs=self._jobs())
+        self._mind(content.link)
         self._notes += [f"a box was sent away: {text!r}" for text in page.alerts]
         page.alerts.clear()
         if not content.same and content.run and (endpoint := self._oracle()):
             content.files |= endpoint.content(content.run).files
         return content
+
+    @property
+    def _patience(self) -> float:
+        return _PATIENCE * self._source.settings.dqm.sleep_seconds
+
+    def _mind(self, link: str) -> None:
+        """Keeps since when the link is cut: a page whose source was started anew may never find it again by itself."""
+        if all(word.startswith(_AT_WORK) for word in link.split(", ")):
+            self._cut, self._waits = None, self._patience
+        elif self._cut is None:
+            self._cut = time.monotonic()
+
+    def _is_cut_for_long(self) -> bool:
+        if self._cut is None or time.monotonic() - self._cut < self._waits:
+            return False
+        most = max(self._patience, self._source.settings.dqm.back_off_seconds)
+        self._cut, self._waits = None, min(2 * self._waits, most)
+        self._notes.append("the page's link to its data is cut: it is opened anew")
+        return True
 
     def _jobs(self) -> int | None:
         """How many jobs the newest run has, by the endpoint; None: it isn't known."""

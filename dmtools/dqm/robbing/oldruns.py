@@ -31,6 +31,7 @@ class OldRuns:
         self._notes = []
         self._source.run, self._source.more = None, False
         self._source.begin("looking for old runs")
+        self._source.is_news()
         endpoint = self._oracle()
         runs = endpoint.runs() if endpoint else self._by_page()
         wanted = runs[1 : 1 + self._source.settings.dqm.old_runs]  # the first one goes on: it is the live page
