@@ -59,9 +59,10 @@ for n in range(devices):
                 rows += len(found.seconds)
                 reader, edge = Reader(start, start + 86400 * 3650), 0
                 reader._rest = rest
-        found = reader.close()
-        drafts.append(path, rows, found.seconds, found.values)
-        rows += len(found.seconds)
+        if edge:
+            found = reader.close()
+            drafts.append(path, rows, found.seconds, found.values)
+            rows += len(found.seconds)
     tables.append(hdf5.Table(f"B:D{n}", rows, partial(drafts.pieces, path, rows)))
 hdf5.write(place / "ours.h5", tables, {})
 told()
