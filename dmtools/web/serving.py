@@ -198,7 +198,7 @@ def _whole_head(wire: socket.socket) -> bytes:
     """The head of a lone GET whose client has read all answers before; empty when it is not (yet) one, or something else."""
     try:
         head = wire.recv(_PEEK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        if not head.startswith(b"GET ") or head.find(b"\r\n\r\n") != len(head) - 4 or b"\r\nContent-Length:" in head:
+        if not head.startswith(b"GET ") or head.find(b"\r\n\r\n") != len(head) - 4 or b"\r\ncontent-length:" in head.lower():
             return b""
         unread = struct.unpack("i", fcntl.ioctl(wire, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
     except OSError:
