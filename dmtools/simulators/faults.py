@@ -18,8 +18,24 @@ from msgspec import Struct
 
 COPY_OPS = frozenset({"fail", "stall", "corrupt", "slow"})
 TAPE_OPS = frozenset({"nothing", "truncate", "no-checksum"})  # of a put at dm-sim archive
-LOGGER_OPS = frozenset(  # of an answer of dm-sim datalogger
-    ["say", "say-after", "html", "tail", "hole", "few", "early-end", "cut-line", "unsorted", "twice", "glue", "stars", "not-finite", "clock"]
+# of an answer of dm-sim datalogger
+LOGGER_OPS = frozenset(
+    {
+        "say",
+        "say-after",
+        "html",
+        "tail",
+        "hole",
+        "few",
+        "early-end",
+        "cut-line",
+        "unsorted",
+        "twice",
+        "glue",
+        "stars",
+        "not-finite",
+        "clock",
+    }
 )
 REQUEST_OPS = frozenset({"http500", "silent", "slow", "lose-answer"})
 PAGE_OPS = frozenset({"busy", "alert", "half", "markup", "cut", "deaf"})  # of the page of dm-sim dqm
