@@ -64,6 +64,8 @@ def test_the_lines_say_nothing_when_all_is_well_and_when_another_holds_the_lock(
 ) -> None:
     if path.stem == "lta":
         serve("lta-rest-server", home=home)  # lta-nersc-client has nobody else to ask
+    if path.stem == "datalogger":
+        serve("dm-sim", "datalogger", home=home)
     if path.stem == "dqm":
         run("dm-command", "halt", "dqm", home=home).ok()  # its commands go on for ever else
     env = {**environment(home), "PATH": f"{bin_of(home)}:/usr/bin:/bin"}

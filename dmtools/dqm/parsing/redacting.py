@@ -89,7 +89,7 @@ class Cleaner:
         if (known := self._texts.get(text)) is not None:
             return known
         try:
-            cleaned = "\n".join(self._cleaned_lines(text))
+            cleaned = "\n".join(self._cleaned_lines(text)).rstrip("\n")
         except Withheld:
             raise
         except Exception as problem:  # noqa: BLE001 - whatever it is: a text that was not cleaned is not shown
