@@ -50,26 +50,25 @@ def hidden(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def _write_hidden(path: Path, data: bytes, mode: int) -> Path:
+def write_file(path: Path, data: bytes, mode: int = 0o640) -> None:
+    """Writes the whole file or nothing; what stood there is replaced at once. A failed fsync discards the temporary."""
     temporary = hidden(path)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
-        try:
-            _write_all(handle, data)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _write_synced(temporary, data, mode)
+        os.rename(temporary, path)
     except BaseException:  # a signal, too
         temporary.unlink(missing_ok=True)
         raise
-    return temporary
-
-
-def write_file(path: Path, data: bytes, mode: int = 0o640) -> None:
-    """Writes the whole file or nothing; what stood there is replaced at once. A failed fsync discards the temporary."""
-    temporary = _write_hidden(path, data, mode)
-    os.rename(temporary, path)
     fsync_dir(path.parent)
+
+
+def _write_synced(path: Path, data: bytes, mode: int) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        _write_all(handle, data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def publish(directory: Path, files: Iterable[tuple[str, bytes]], mode: int = 0o640) -> None:
