@@ -65,6 +65,7 @@ def test_lines_3_and_4_the_page_in_all_its_moods_and_nothing_is_left_of_what_was
         line_11_a_log_is_that_of_the_job_whose_id_it_has(home, page)
         a_box_is_sent_away_and_told(home, page)
         a_link_that_is_cut_and_one_that_is_deaf(home, page)
+        a_page_that_is_slow_is_waited_for(home, page)
         half_the_documents_and_another_markup(home, page)
         line_2_a_source_that_died_is_told_and_found_again_elsewhere(home, page)
         line_4_a_page_that_hangs_is_ended_with_its_browser(home, page, robber)
@@ -135,6 +136,18 @@ def a_link_that_is_cut_and_one_that_is_deaf(home: Path, page: Page) -> None:
     assert "3003 (12.5" not in events(home)
     page.faults()
     seen(home, page, 3004)
+
+
+def a_page_that_is_slow_is_waited_for(home: Path, page: Page) -> None:
+    """Its files and its endpoint take a second each, also when it is opened anew because its link was cut."""
+    slow = ('op = "slow"\nmatch = "GET /static"\nseconds = 1', 'op = "slow"\nmatch = "POST"\nseconds = 1')
+    before = diary(home).count("it is opened anew")
+    page.faults(*slow, 'op = "cut"\nmatch = "GET /sync"')
+    wait_until(lambda: diary(home).count("it is opened anew") > before, 60, "it is opened anew, slowly")
+    page.faults(*slow)
+    seen(home, page, 3006)
+    assert got(home).failures == 0
+    page.faults()
 
 
 def line_2_a_source_that_died_is_told_and_found_again_elsewhere(home: Path, page: Page) -> None:
