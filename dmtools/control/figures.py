@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, exc, func, select
+from sqlalchemy import Connection, Table, exc, func, select
 
 from dmtools import clock
 from dmtools.command.named import named
@@ -30,6 +30,15 @@ def oldest_transfers(connection: Connection, pipeline: str, states: Sequence[str
         since = select(func.min(column.since)).where(column.pipeline == pipeline, column.state == state)
         if (when := connection.execute(since).scalar()) is not None:
             found[state] = when
+    return found
+
+
+def oldest(connection: Connection, table: Table, states: Sequence[str]) -> dict[str, datetime]:
+    """When the oldest row of each state came into it: one look into the table's index of state and since for each."""
+    found = {}
+    for state in states:
+        if (since := connection.execute(select(func.min(table.c.since)).where(table.c.state == state)).scalar()) is not None:
+            found[state] = since
     return found
 
 

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-
-from sqlalchemy import Connection, func, select
-
+from dmtools.control import figures
 from dmtools.control.entry import Component, Pipeline
 from dmtools.daq.states import AT_SITE, BAD, COPIED, FOUND, FREED, ON_TAPE, STATES, TO_TAPE, ZIPPED, ZIPPING
 from dmtools.ledger import tables
-
-
-def oldest(connection: Connection, states: Sequence[str]) -> dict[str, datetime]:
-    """When the oldest file of each state came into it: one look into the index `daq_file_state` for each."""
-    column = tables.daq_file.c
-    found = {}
-    for state in states:
-        if (since := connection.execute(select(func.min(column.since)).where(column.state == state)).scalar()) is not None:
-            found[state] = since
-    return found
-
 
 PIPELINE = Pipeline(
     name="daq",
@@ -36,7 +21,7 @@ PIPELINE = Pipeline(
         Component("restore", "files back from tape, each proved"),
         Component("zip", "the body of a zip job, on a batch node"),
     ),
-    oldest=oldest,
+    oldest=lambda connection, states: figures.oldest(connection, tables.daq_file, states),
     trace="dmtools.daq.traces:trace",
     search="dmtools.daq.traces:search",
     near="dmtools.daq.traces:near",

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-
-from sqlalchemy import Connection, func, select
-
+from dmtools.control import figures
 from dmtools.control.entry import Component, Pipeline
 from dmtools.ledger import tables
 from dmtools.lta import states as s
-
-
-def oldest(connection: Connection, states: Sequence[str]) -> dict[str, datetime]:
-    """When the oldest bundle of each state came into it: one look into the index `lta_bundle_since` for each."""
-    column = tables.lta_bundle.c
-    found = {}
-    for state in states:
-        if (since := connection.execute(select(func.min(column.since)).where(column.state == state)).scalar()) is not None:
-            found[state] = since
-    return found
-
 
 PIPELINE = Pipeline(
     name="lta",
@@ -41,7 +26,7 @@ PIPELINE = Pipeline(
         Component("manual-bundle", "bundles that are proved on tape leave the outbound directory"),
         Component("manual-files", "the source files of such bundles leave the warehouse"),
     ),
-    oldest=oldest,
+    oldest=lambda connection, states: figures.oldest(connection, tables.lta_bundle, states),
     trace="dmtools.lta.traces:trace",
     search="dmtools.lta.traces:search",
     near="dmtools.lta.traces:near",
