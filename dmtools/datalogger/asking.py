@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from dmtools.control import simulated
 from dmtools.datalogger import wall
 from dmtools.datalogger.reading import SAID, Reader, Reading, Trouble
 from dmtools.settings import Datalogger, Settings
@@ -42,18 +41,10 @@ def address(settings: Settings) -> Address:
     url = settings.datalogger.url
     if not url.startswith("sim:"):
         return Address(url)
-    name = url[4:]
-    path = settings.home / "run" / "sim" / f"{name}.json"
-    start = f"start it with: dm-sim {name} --home {settings.home}"
     try:
-        found = json.loads(path.read_text("utf-8"))
-        base, token, pid = str(found["url"]), str(found["token"]), int(found["pid"])
-    except FileNotFoundError:
-        raise Away(f"the simulator {name} does not run; {start}") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise Away(f"{path} can't be read as a simulator's address; {start}") from None
-    if not Path(f"/proc/{pid}").exists():
-        raise Away(f"the simulator {name} (pid {pid}) is gone; {start}")
+        base, token = simulated.address(settings.home, url[4:])
+    except simulated.NotRunning as problem:
+        raise Away(str(problem)) from None
     return Address(f"{base}/cgi-bin/acl.pl", token)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmtools.control import simulated
 from dmtools.settings import Server, Settings
 from dmtools.transfers import credentials
 
@@ -70,18 +69,10 @@ def address(settings: Settings, server: Server) -> tuple[str, str | None]:
     if not server.url.startswith("sim:"):
         return server.url, None
     name = server.url[4:]
-    path = settings.home / "run" / "sim" / f"{name}.json"
-    start = f"start it with: dm-sim fts --name {name} --home {settings.home}"
     try:
-        found = json.loads(path.read_text("utf-8"))
-        url, token, pid = str(found["url"]), str(found["token"]), int(found["pid"])
-    except FileNotFoundError:
-        raise Away(f"the simulator {name} does not run; {start}") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise Away(f"{path} can't be read as a simulator's address; {start}") from None
-    if not Path(f"/proc/{pid}").exists():
-        raise Away(f"the simulator {name} (pid {pid}) is gone; {start}")
-    return url, token
+        return simulated.address(settings.home, name, f"dm-sim fts --name {name}")
+    except simulated.NotRunning as problem:
+        raise Away(str(problem)) from None
 
 
 def choose(servers: dict[str, FtsServer], dice: random.Random) -> FtsServer:
