@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmtools import durable
+from dmtools.storage import checksum
 
 if TYPE_CHECKING:
     import numpy as np
@@ -185,5 +186,5 @@ def adler32(path: Path) -> tuple[int, str]:
     size, value = 0, 1
     with path.open("rb") as handle:
         while block := handle.read(1 << 20):
-            size, value = size + len(block), zlib.adler32(block, value)
+            size, value = size + len(block), checksum.adler32(block, value)
     return size, f"{value:08x}"

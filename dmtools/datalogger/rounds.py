@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from dmtools import clock, names
+from dmtools import clock
 from dmtools.control.passes import Pass
 from dmtools.datalogger import drafts, fetching, windows
 from dmtools.datalogger.asking import Away, Logger
 from dmtools.datalogger.fetching import Fetched, Wanted
+from dmtools.datalogger.files import path_of, text_of
 from dmtools.datalogger.home import Home
 from dmtools.datalogger.reading import SAID, Trouble
 from dmtools.datalogger.states import ASKED, DONE, EMPTY, ERROR, INCOMPLETE, LOST, OWED
@@ -65,14 +65,14 @@ class Rounds:
             self._leave(window)
             return None
         now = clock.now()
-        path = Path(names.decode(found.draft).decode()) if found.draft else drafts.place(self.home.draft, self.home.id, found)
-        values: dict[str, Any] = {"draft": names.encode(str(path).encode()), "asked": now}
+        path = path_of(found.draft) if found.draft else drafts.place(self.home.draft, self.home.id, found)
+        values: dict[str, Any] = {"draft": text_of(path), "asked": now}
         device = self.devices.get(found.name)
         if device is not None and found.rows == 0 and found.failures == 0:
             values["node"] = device.node
         if not drafts.cut(path, found.rows):
             self.this.log(f"{found.shown}: the draft {path} lacks what is booked; it is asked for from its beginning")
-            values |= {"rows": 0, "upto": found.start, "first": None, "last": None, "stars": 0, "doubles": 0}
+            values = {**windows.AFRESH, "upto": found.start, **values}
         values |= self._not_forgotten(found, values.get("upto", found.upto), now)
         if found.state == ASKED:
             booked = windows.book(self.this, found, values)
@@ -111,7 +111,7 @@ class Rounds:
         upto = _instant(found.upto)
         values: dict[str, Any] = {"upto": min(upto, window.end), "node": found.node}
         if len(found.seconds):
-            path = Path(names.decode(window.draft or "").decode())
+            path = path_of(window.draft or "")
             drafts.append(path, window.rows, found.seconds, found.values)
             values["rows"] = window.rows + len(found.seconds)
             values["first"] = window.first or _instant(float(found.seconds[0]))
