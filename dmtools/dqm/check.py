@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,7 +12,7 @@ from sqlalchemy import Connection, select
 from dmtools import clock
 from dmtools.control import checking
 from dmtools.control.checking import Finding, Inspection
-from dmtools.dqm import generations, pages, standing
+from dmtools.dqm import generations, pages, places, standing
 from dmtools.dqm.generations import Generation, Torn
 from dmtools.ledger import tables
 from dmtools.settings import Settings
@@ -36,7 +35,7 @@ def check(inspection: Inspection) -> Iterator[Finding]:
     """By the sizes of the manifests; with storage=sample the newest of each place, with all every file by its sum."""
     this = inspection.this
     yield from checking.leftovers(this, "dqm", site_places(this.settings))
-    for place in places(this.settings):
+    for place in all_places(this.settings):
         yield from _left(this.settings, place)
         yield from _torn(this.settings, place, inspection.storage)
     yield from _rooms(this.settings)
@@ -49,21 +48,17 @@ def check(inspection: Inspection) -> Iterator[Finding]:
 # ---- directories
 
 
-def trees(settings: Settings) -> tuple[Path, Path]:
-    """Both."""
-    return standing.raw(settings), standing.public(settings)
-
-
 def site_places(settings: Settings) -> list[Path]:
     """The directories of the sites, in which robber.json and site.json are replaced."""
-    return [tree / site for tree in trees(settings) for site in standing.known(settings) if (tree / site).is_dir()]
+    known = standing.known(settings)
+    return [path for area in places.areas(settings) for site in known if (path := area.path / site).is_dir()]
 
 
-def places(settings: Settings) -> Iterator[Path]:
+def all_places(settings: Settings) -> Iterator[Path]:
     """All places of generations that are here."""
     for site in site_places(settings):
-        yield site / "live"
-        yield from (site / "runs" / str(number) for number in standing.runs(site.parent, site.name))
+        yield places.live(site)
+        yield from (places.run(site, number) for number in places.runs(site))
 
 
 def shown(settings: Settings, path: Path) -> str:
@@ -119,29 +114,13 @@ def is_settled(path: Path) -> bool:
 
 def _rooms(settings: Settings) -> Iterator[Finding]:
     """Directories of browsers whose keepers are dead."""
-    for path in dead_rooms(settings):
+    from dmtools.dqm.robbing import rooms
+
+    for path in rooms.dead(settings.home):
         says = "the directory of a browser whose keeper is gone"
         yield note(
             "room", shown(settings, path), says, mend="who is in it is ended, and it is removed; so does the next dqm-robber"
         )
-
-
-def dead_rooms(settings: Settings) -> list[Path]:
-    """Those whose lock nobody has."""
-    place = settings.home / "run/dqm"
-    rooms = sorted(path for path in place.iterdir() if path.is_dir() and not path.is_symlink()) if place.is_dir() else []
-    return [path for path in rooms if not _is_locked(path.with_name(f"{path.name}.lock"))]
-
-
-def _is_locked(lock: Path) -> bool:
-    try:
-        with lock.open("r") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
 
 
 def _strangers(settings: Settings) -> Iterator[Finding]:

@@ -93,7 +93,7 @@ def publish(place: Path, files: Mapping[str, bytes], facts: Mapping[str, str] | 
 
 
 def _rename_to_next(place: Path, made: Path) -> int:
-    number = max(numbers(place), default=0)
+    number = top(place)
     while True:
         number += 1
         try:
@@ -110,6 +110,11 @@ def numbers(place: Path) -> list[int]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [int(found[1]) for name in names if (found := _NAME.fullmatch(name))]
+
+
+def top(place: Path) -> int:
+    """The number of its newest generation, complete or not; 0: it has none."""
+    return max(numbers(place), default=0)
 
 
 def is_name(name: str) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 from dmtools import clock
 from dmtools.control.display import size
 from dmtools.control.entry import Buffer, Counted, Note, Probing, Stuck
-from dmtools.dqm import pages, record, standing
+from dmtools.dqm import pages, places, record, standing
 from dmtools.dqm.standing import Stands
 from dmtools.dqm.states import STATES
 
@@ -44,9 +44,9 @@ def _since(look: Probing, one: Stands) -> datetime:
 def buffers(look: Probing) -> Iterator[Buffer]:
     """The disks of HOME, of the grabs and of what is served."""
     yield Buffer("HOME", look.settings.home)
-    for name, place in (("raw", standing.raw(look.settings)), ("public", standing.public(look.settings))):
-        if place.is_dir():
-            yield Buffer(name, place)
+    for area in places.areas(look.settings):
+        if area.path.is_dir():
+            yield Buffer(area.name, area.path)
 
 
 def notes(look: Probing) -> Iterator[Note]:
@@ -61,10 +61,9 @@ def notes(look: Probing) -> Iterator[Note]:
     for name in standing.known(look.settings):
         if name not in named:
             yield Note("page", name, "unknown", "the settings name no such page: its files stay as they are")
-    trees = (("raw", standing.raw(look.settings), look.settings.dqm.raw_bytes),)
-    for name, place, most in (*trees, ("public", standing.public(look.settings), look.settings.dqm.public_bytes)):
-        if place.is_dir():
-            yield Note("bytes", name, "used", f"{size(standing.bytes_of(place))} of at most {size(most)}")
+    for area in places.areas(look.settings):
+        if area.path.is_dir():
+            yield Note("bytes", area.name, "used", f"{size(standing.bytes_of(area.path))} of at most {size(area.quota)}")
 
 
 def said(look: Probing, one: Stands) -> str:
@@ -73,8 +72,7 @@ def said(look: Probing, one: Stands) -> str:
     found = standing.live(look.settings, one.name)
     if found is not None:
         page = found[1]
-        count = {state: sum(job.state == state for job in page.jobs) for state in dict.fromkeys(job.state for job in page.jobs)}
-        jobs = ", ".join(f"{n} {state}" for state, n in count.items()) or "no jobs"
+        jobs = ", ".join(f"{n} {state}" for state, n in record.counts(page.jobs).items() if n) or "no jobs"
         words.append(f"run {page.run if page.run is not None else 'none'}, {jobs}")
     words.append("never got" if one.verdict.age is None else f"true {clock.age(one.verdict.age)} ago")
     return "; ".join([*words, *filter(None, (one.verdict.why,))])

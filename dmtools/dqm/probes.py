@@ -8,7 +8,7 @@ from dmtools.control import holds, probes, troubles
 from dmtools.control.display import size
 from dmtools.control.entry import Figure, Probing
 from dmtools.control.holds import Hold
-from dmtools.dqm import outlook, standing
+from dmtools.dqm import outlook, places, standing
 from dmtools.dqm.standing import Stands
 from dmtools.dqm.states import BROKEN, DOWN, FRESH, STALE
 
@@ -37,7 +37,7 @@ def _page(look: Probing, one: Stands, found: list[Hold]) -> Figure:
     if halted is not None and state in (STALE, DOWN):
         judged, said = probes.WARNING, f"{said}; {halted.sentence()}"
     elif one.todo:
-        said += f"; {one.todo.replace('SITE', one.name)}"
+        said += f"; {one.todo}"
     return Figure("page_age", labels, one.verdict.age, said, "s", state=judged, see=PAGES.get(state, ""))
 
 
@@ -46,17 +46,11 @@ def _concerns(hold: Hold) -> bool:
 
 
 def _trees(look: Probing) -> Iterator[Figure]:
-    settings = look.settings
-    for name, place, most in (
-        ("raw", standing.raw(settings), settings.dqm.raw_bytes),
-        ("public", standing.public(settings), settings.dqm.public_bytes),
-    ):
-        if place.is_dir():
-            taken = standing.bytes_of(place)
-            said = f"dqm: {place} has {size(taken)} of at most {size(most)}"
-            yield Figure(
-                "tree", {"pipeline": "dqm", "tree": name}, taken, said, "B", probes.over(OVER * most), see=troubles.DQM_TREE
-            )
+    for area in places.areas(look.settings):
+        if area.path.is_dir():
+            labels, taken = {"pipeline": "dqm", "tree": area.name}, standing.bytes_of(area.path)
+            said = f"dqm: {area.path} has {size(taken)} of at most {size(area.quota)}"
+            yield Figure("tree", labels, taken, said, "B", probes.over(OVER * area.quota), see=troubles.DQM_TREE)
 
 
 def _old_runs(look: Probing) -> Iterator[Figure]:

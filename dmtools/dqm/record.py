@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -12,9 +14,11 @@ from dmtools import durable
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 RUNNING, STOPPED, CRASHED, UNKNOWN = "running", "stopped", "crashed", "unknown"  # of a job
+JOB_STATES = (RUNNING, STOPPED, CRASHED, UNKNOWN)
 OPEN, CLOSED, OTHER = "open", "closed", "other"  # of a link between the page and its source
 # Why a page can't be had. Public: it names no host and no address; the robber's log has the details.
 AWAY, REFUSED, SLOW, NO_BROWSER, WRONG = "away", "refused", "too slow", "no browser", "failed"
+TROUBLES = (AWAY, REFUSED, SLOW, NO_BROWSER, WRONG)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +104,17 @@ class SiteSays(msgspec.Struct, frozen=True, kw_only=True):
     running: int = 0  # jobs
     old_runs: tuple[int, ...] = ()  # that are published
     old_broken: tuple[int, ...] = ()  # that are not understood
+
+
+def counts(jobs: Iterable[Job]) -> dict[str, int]:
+    """How many jobs are in each state; a state that is none of the four is unknown."""
+    found = Counter(job.state if job.state in JOB_STATES else UNKNOWN for job in jobs)
+    return {state: found[state] for state in JOB_STATES}
+
+
+def worst_link(states: Collection[str]) -> str:
+    """Of the states of a page's links; empty: it names none."""
+    return next((state for state in (CLOSED, OTHER, OPEN) if state in states), "")
 
 
 Told = TypeVar("Told", RobberSays, SiteSays, Page)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from dmtools.dqm import freshness, generations, record
+from dmtools.command import Refused
+from dmtools.dqm import freshness, generations, places, record
 from dmtools.dqm.freshness import BROKEN, DOWN, FRESH, STALE, Verdict
 from dmtools.dqm.generations import Generation
 from dmtools.dqm.record import Page, RobberSays, SiteSays
 from dmtools.settings import Dqm, Settings
 from dmtools.settings.dqm import Site
 
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _WORDS = {
     record.AWAY: "the page does not answer: look whether it is up inside, and reachable from the robber's machine",
     record.REFUSED: "the page refuses us: look at [dqm] cookie_file on the robber's machine",
@@ -41,35 +40,38 @@ class Stands:
         return self.site.name
 
 
-def raw(settings: Settings) -> Path:
-    """Where the robber's grabs are."""
-    return settings.home / "dqm/raw"
+def named(settings: Settings, names: Collection[str]) -> list[Site]:
+    """The sites of these names, in their order; none named: all. Raises Refused with the near name."""
+    from difflib import get_close_matches
 
-
-def public(settings: Settings) -> Path:
-    """Where what is served is."""
-    return settings.home / "dqm/public"
+    sites = {site.name: site for site in settings.dqm.sites}
+    for name in names:
+        if name not in sites:
+            near = get_close_matches(name, sites, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ";"
+            raise Refused(f"[dqm] sites has no {name!r}{hint} there are: {', '.join(sites)}")
+    return [sites[name] for name in dict.fromkeys(names or sites)]
 
 
 def works(settings: Settings) -> bool:
     """Has anything of dqm ever been written here, or brought here?"""
-    return any(next(_names(place), None) is not None for place in (raw(settings), public(settings)))
+    return any(next(_names(area.path), None) is not None for area in places.areas(settings))
 
 
 def sites(settings: Settings, at: datetime) -> list[Stands]:
     """How the pages of the settings stand at an instant, in their order."""
-    parsed = next(_names(public(settings)), None) is not None
+    parsed = next(_names(places.public(settings.home)), None) is not None
     return [_stands(settings, site, at, parsed) for site in settings.dqm.sites]
 
 
 def _stands(settings: Settings, site: Site, at: datetime, parsed: bool) -> Stands:
-    says = record.read(public(settings) / site.name / "site.json", SiteSays)
-    robber = record.read(raw(settings) / site.name / "robber.json", RobberSays)
+    says = record.read(places.public(settings.home) / site.name / "site.json", SiteSays)
+    robber = record.read(places.raw(settings.home) / site.name / "robber.json", RobberSays)
     if says is None and robber is not None and not parsed:  # a machine of the robber's alone
         verdict = _of_robber(site, robber, settings.dqm, at)
-        return Stands(site, None, robber, verdict, _todo(verdict, None, robber, settings.dqm, at))
+        return Stands(site, None, robber, verdict, _todo(site.name, verdict, None, robber, settings.dqm, at))
     verdict = freshness.judge(says, settings.dqm, at)
-    return Stands(site, says, robber, verdict, _todo(verdict, says, robber, settings.dqm, at))
+    return Stands(site, says, robber, verdict, _todo(site.name, verdict, says, robber, settings.dqm, at))
 
 
 def _of_robber(site: Site, robber: RobberSays, limits: Dqm, at: datetime) -> Verdict:
@@ -80,7 +82,7 @@ def _of_robber(site: Site, robber: RobberSays, limits: Dqm, at: datetime) -> Ver
     return freshness.judge(half, limits, at)
 
 
-def _todo(verdict: Verdict, says: SiteSays | None, robber: RobberSays | None, limits: Dqm, at: datetime) -> str:
+def _todo(site: str, verdict: Verdict, says: SiteSays | None, robber: RobberSays | None, limits: Dqm, at: datetime) -> str:
     """What a person does about it, the first cause first."""
     if verdict.state == FRESH:
         return ""
@@ -96,7 +98,8 @@ def _todo(verdict: Verdict, says: SiteSays | None, robber: RobberSays | None, li
         )
     if verdict.state == BROKEN:
         return (
-            "the page has changed: HOME/dqm/raw/SITE/broken.json has the place; what is shown stays old until the parser knows it"
+            f"the page has changed: HOME/dqm/raw/{site}/broken.json has the place; "
+            "what is shown stays old until the parser knows it"
         )
     trouble = says.trouble if says is not None else robber.trouble if robber is not None else ""
     if trouble:
@@ -113,12 +116,12 @@ def _todo(verdict: Verdict, says: SiteSays | None, robber: RobberSays | None, li
 
 def live(settings: Settings, site: str) -> tuple[Generation, Page] | None:
     """The public live page in force, and its record."""
-    return _page(public(settings) / site / "live")
+    return _page(places.live(places.public(settings.home) / site))
 
 
 def run(settings: Settings, site: str, number: int) -> tuple[Generation, Page] | None:
     """A public old run."""
-    return _page(public(settings) / site / "runs" / str(number))
+    return _page(places.run(places.public(settings.home) / site, number))
 
 
 def _page(place: Path) -> tuple[Generation, Page] | None:
@@ -129,23 +132,16 @@ def _page(place: Path) -> tuple[Generation, Page] | None:
     return None if page is None else (found, page)
 
 
-def runs(tree: Path, site: str) -> list[int]:
-    """The old runs that are there, the newest first."""
-    place = tree / site / "runs"
-    names = os.listdir(place) if place.is_dir() else []
-    return sorted((int(name) for name in names if re.fullmatch(r"[1-9]\d{0,8}", name)), reverse=True)
-
-
 def known(settings: Settings) -> list[str]:
     """The sites of the settings, and all that have files here."""
-    there = [name for place in (raw(settings), public(settings)) for name in sorted(_names(place))]
+    there = [name for area in places.areas(settings) for name in sorted(_names(area.path))]
     return list(dict.fromkeys([*(site.name for site in settings.dqm.sites), *there]))
 
 
 def _names(tree: Path) -> Iterator[str]:
     try:
         with os.scandir(tree) as entries:
-            yield from (entry.name for entry in entries if _NAME.fullmatch(entry.name) and entry.is_dir())
+            yield from (entry.name for entry in entries if places.is_site(entry.name) and entry.is_dir())
     except OSError:
         return
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from dmtools import clock
 from dmtools.control import hindrances, traces
 from dmtools.control.entry import Entry, Match, Probing, Question, Trace
-from dmtools.dqm import generations, outlook, pages, probes, record, standing
+from dmtools.dqm import generations, outlook, pages, places, probes, record, standing
 from dmtools.dqm.generations import Generation
 from dmtools.dqm.record import Job, Page
 from dmtools.dqm.standing import Stands
 from dmtools.dqm.states import FRESH
+from dmtools.settings.dqm import NAME
 
-RUN = re.compile(r"(?:([a-z][a-z0-9-]{0,30})/)?(?:run ?)?([1-9]\d{0,8})")
+RUN = re.compile(rf"(?:({NAME})/)?(?:run ?)?({places.RUN})")
 KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{3,63}")
 LATEST = 10  # generations that are told
 
@@ -49,8 +50,8 @@ def of_page(q: Question, one: Stands) -> Trace:
         "title": one.site.title,
         "true_at": clock.iso(one.verdict.true_at),
         "age_seconds": None if one.verdict.age is None else round(one.verdict.age, 1),
-        "grabbed": _last(standing.raw(q.settings) / one.name / "live"),
-        "published": _last(standing.public(q.settings) / one.name / "live"),
+        "grabbed": _last(places.live(places.raw(q.settings.home) / one.name)),
+        "published": _last(places.live(places.public(q.settings.home) / one.name)),
         "parser_wrote": clock.iso(says.at) if says else None,
         "robber_said": clock.iso(says.heard) if says else clock.iso(robber.at) if robber else None,
         "got_last": clock.iso(says.confirmed) if says else clock.iso(robber.confirmed) if robber else None,
@@ -68,8 +69,8 @@ def of_page(q: Question, one: Stands) -> Trace:
     why = "; ".join([*_held(q, one), outlook.said(look, one)])
     row = pages.row_of(q.connection, one.name)
     history = traces.journal(q, "dqm-page", row.id) if row is not None else []
-    todo = one.todo.replace("SITE", one.name)
-    return Trace(one.name, "dqm", "page", one.verdict.state, why, todo, facts, history, probes.PAGES.get(one.verdict.state, ""))
+    state = one.verdict.state
+    return Trace(one.name, "dqm", "page", state, why, one.todo, facts, history, probes.PAGES.get(state, ""))
 
 
 def _held(q: Question, one: Stands) -> Iterator[str]:
@@ -93,7 +94,7 @@ def _of_run(q: Question, site: str, number: int) -> Iterator[Trace]:
     live = standing.live(q.settings, site)
     if live is not None and live[1].run == number:
         yield _shown(q, f"{site}/{number}", "live", live)
-    grabs = list(generations.every(standing.raw(q.settings) / site / "runs" / str(number)))
+    grabs = list(generations.every(places.run(places.raw(q.settings.home) / site, number)))
     found = standing.run(q.settings, site, number)
     if found is not None:
         yield _shown(q, f"{site}/{number}", "published", found, grabs)
@@ -117,7 +118,7 @@ def _shown(q: Question, subject: str, state: str, found: tuple[Generation, Page]
         "data": clock.iso(page.data),
         "published": f"{generation.path.name} of {clock.local(generation.made)}",
         "bytes": generation.size,
-        "jobs": {name: sum(job.state == name for job in page.jobs) for name in dict.fromkeys(job.state for job in page.jobs)},
+        "jobs": {state: n for state, n in record.counts(page.jobs).items() if n},
         "keys": [job.key for job in page.jobs],
         "graphs": [graph.name for graph in page.graphs],
         "withheld": page.withheld or None,
@@ -169,7 +170,7 @@ def _jobs(q: Question) -> Iterator[tuple[str, Page, Job]]:
     for site in standing.known(q.settings):
         if (found := standing.live(q.settings, site)) is not None:
             yield from ((site, found[1], job) for job in found[1].jobs)
-        for number in standing.runs(standing.public(q.settings), site):
+        for number in places.runs(places.public(q.settings.home) / site):
             if (old := standing.run(q.settings, site, number)) is not None:
                 yield from ((site, old[1], job) for job in old[1].jobs)
 
@@ -187,8 +188,8 @@ def _all(q: Question) -> Iterator[Match]:
         return
     yield from (Match(one.name, "page", one.verdict.state) for one in standing.sites(q.settings, q.at))
     for site in standing.known(q.settings):
-        trees = ((standing.public(q.settings), "published"), (standing.raw(q.settings), "grabbed"))
-        runs = {number: state for tree, state in reversed(trees) for number in standing.runs(tree, site)}
+        trees = ((places.raw(q.settings.home), "grabbed"), (places.public(q.settings.home), "published"))
+        runs = {number: state for tree, state in trees for number in places.runs(tree / site)}
         live = standing.live(q.settings, site)
         if live is not None and live[1].run is not None:
             runs[live[1].run] = "live"

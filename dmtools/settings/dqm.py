@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0.05)]
+NAME = "[a-z][a-z0-9-]{0,30}"  # of a site: in directories, addresses and file names
 
 
 class Site(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,7 +19,7 @@ class Site(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: what its button says; empty: the name
     """
 
-    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+    name: Annotated[str, Meta(pattern=f"^{NAME}$")]
     url: str
     title: str = ""
 

@@ -129,6 +129,9 @@ def test_broke_2_a_cut_link_old_data_a_silent_robber_a_page_away_and_one_that_ch
         assert why in found[name][1]
         assert todo in found[name][1]
     assert counts(home, 300) == {"Fresh": 1, "Stale": 2, "Down": 2, "Broken": 1}
+    told = run("dm-monitoring", "dqm", "--json", home=home, env=later(300)).ok().json["pipelines"]["dqm"]
+    steps = {one["subject"]: one["next"] for one in told["stuck"]}
+    assert all(wanted[name][3] in steps[name] for name in ("silent", "away", "broken"))
     life = run("dm-trace", "broken", "--json", home=home, env=later(300)).ok().json
     assert (life["kind"], life["state"]) == ("page", "Broken")
     assert life["see"] == "docs/troubles.md, A mirrored page is not understood"

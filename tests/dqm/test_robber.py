@@ -63,6 +63,17 @@ def test_a_pass_gets_each_page_once_and_an_unchanged_one_gives_no_new_grab(home:
     assert leftovers(home) == []
 
 
+def test_without_a_browser_too_a_source_that_began_anew_elsewhere_is_found(home: Path, page: Page) -> None:
+    configure(home, PRODUCTION, backend="http")
+    with going(home):
+        got(home)
+        page.stop()
+        told = in_trouble(home, "away")
+        page.start("--still").upload(job(RUN + 1))
+        wait_until(lambda: documents(grabbed(home)[1])["run"] == RUN + 1, 60, f"the new run is got: {says(home)}")
+        assert got(home).confirmed > told.at
+
+
 def test_every_site_away_is_75_some_away_is_0_and_told(home: Path, page: Page) -> None:
     gone = ("gone", REAL.format(f"http://127.0.0.1:{free_port()}"))
     configure(home, PRODUCTION, gone, backend="http")

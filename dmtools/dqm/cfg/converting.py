@@ -12,10 +12,10 @@ from typing import Any
 
 from dmtools.dqm.cfg import old_keys as old
 from dmtools.dqm.cfg.old_file import Option
+from dmtools.dqm.places import is_site
 from dmtools.settings.dqm import Dqm
 from dmtools.settings.problems import diagnose
 
-NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _BEGINS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # a URL
 
 
@@ -176,9 +176,9 @@ def names_of(paths: list[str], count: int) -> list[str]:
     names: list[str] = []
     for number in range(count):
         name = paths[number].rpartition("/")[2].rpartition("_")[2].lower() if number < len(paths) else ""
-        if not NAME.fullmatch(name) and number < len(usual) and not paths:
+        if not is_site(name) and number < len(usual) and not paths:
             name = usual[number]
-        names.append(name if NAME.fullmatch(name) and name not in names else f"site-{number + 1}")
+        names.append(name if is_site(name) and name not in names else f"site-{number + 1}")
     return names
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from dmtools.dqm import places
 from dmtools.dqm.robbing import addresses
 from dmtools.dqm.robbing.browsers import NoBrowser, Tools
 from dmtools.settings import Settings, SettingsError
@@ -18,8 +19,7 @@ def problems(settings: Settings) -> list[str]:
 
 
 def _directories(settings: Settings) -> Iterator[str]:
-    for name in ("raw", "public"):
-        place = settings.home / "dqm" / name
+    for place in (area.path for area in places.areas(settings)):
         if not place.is_dir():
             yield f"the directory {place} is not there; make it with: dm-config init {settings.home}, or mount it"
         elif not os.access(place, os.R_OK | os.X_OK):
@@ -52,7 +52,7 @@ def doubts(settings: Settings) -> Iterator[str]:
             Tools(dqm)
         except NoBrowser as problem:
             yield f"dqm-robber can't work on this machine: {problem}; where only parser or server run, that is well"
-    for place in (settings.home / "dqm" / name for name in ("raw", "public")):
+    for place in (area.path for area in places.areas(settings)):
         if place.is_dir() and not os.access(place, os.W_OK):
             yield f"{place} can't be written by this user: well for dqm-server, not for who fills it"
     if dqm.stale_seconds <= dqm.robber_seconds + dqm.sleep_seconds:
@@ -66,7 +66,6 @@ def doubts(settings: Settings) -> Iterator[str]:
 
 def _room(settings: Settings) -> Iterator[str]:
     """Is there room for what the quotas allow?"""
-    for name, most in (("raw", settings.dqm.raw_bytes), ("public", settings.dqm.public_bytes)):
-        place = settings.home / "dqm" / name
-        if place.is_dir() and shutil.disk_usage(place).free < most:
-            yield f"dqm.{name}_bytes = {most}, and less is free on the disk of {place}"
+    for area in places.areas(settings):
+        if area.path.is_dir() and shutil.disk_usage(area.path).free < area.quota:
+            yield f"dqm.{area.name}_bytes = {area.quota}, and less is free on the disk of {area.path}"

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from dmtools.dqm import generations
+from dmtools.dqm import generations, places
 from dmtools.dqm.generations import Generation
 
 LEFTOVER = timedelta(hours=1)  # a maker takes seconds
 YOUNG = timedelta(minutes=1)  # somebody may just be reading it
-_SITE = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _TEMPORARY = re.compile(r"\.[a-z]+\.json\.\d+\.tmp")
 
 
@@ -54,7 +53,7 @@ def clean(area: Path, rules: Rules, wanted: dict[str, set[int]]) -> Account:
     account = Account()
     there: list[_Kept] = []
     for site in _directories(area):
-        if not _SITE.fullmatch(site.name):
+        if not places.is_site(site.name):
             continue
         _sweep_files(site, rules.at)
         for place in _places(site):
@@ -112,7 +111,7 @@ def _places(site: Path) -> Iterator[Path]:
         if place.name == "live":
             yield place
         elif place.name == "runs":
-            yield from (run for run in _directories(place) if re.fullmatch(r"[1-9]\d{0,8}", run.name, re.ASCII))
+            yield from (run for run in _directories(place) if places.is_run(run.name))
 
 
 def _sweep(place: Path, rules: Rules) -> None:
@@ -121,7 +120,7 @@ def _sweep(place: Path, rules: Rules) -> None:
         _rmtree(path)
     newest = generations.newest(place)
     for path in _directories(place):
-        if not re.fullmatch(r"g\d{10}", path.name, re.ASCII) or generations.read(path) is not None:
+        if not generations.is_name(path.name) or generations.read(path) is not None:
             continue
         passed = newest is not None and path.name < newest.path.name
         if _age(path, rules.at) > (LEFTOVER if passed else max(rules.lifetime, LEFTOVER)):

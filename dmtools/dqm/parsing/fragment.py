@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from html import escape
 
@@ -10,7 +9,6 @@ from dmtools import clock
 from dmtools.dqm import record
 from dmtools.dqm.record import Job, Page
 
-STATES = (record.RUNNING, record.STOPPED, record.CRASHED, record.UNKNOWN)
 _COLUMNS = ("Time (UTC)", "Age", "Host", "State", "Tag", "LS", "RSS", "Events", "Log")
 _DASH = "–"
 
@@ -43,8 +41,7 @@ def _one_of(word: str, words: tuple[str, ...]) -> str:
 
 
 def _jobs(page: Page) -> Iterator[str]:
-    counts = Counter(job.state for job in page.jobs)
-    told = " ".join(f'<span class="{state}">{state} {counts[state]}</span>' for state in STATES)
+    told = " ".join(f'<span class="{state}">{state} {n}</span>' for state, n in record.counts(page.jobs).items())
     yield f'<p class="counts"><strong>{len(page.jobs)}</strong> jobs: {told}</p>'
     heads = "".join(f'<th scope="col">{column}</th>' for column in _COLUMNS)
     yield f'<table class="jobs"><caption>Jobs</caption><thead><tr>{heads}</tr></thead><tbody>'
@@ -53,7 +50,7 @@ def _jobs(page: Page) -> Iterator[str]:
 
 
 def _row(job: Job) -> str:
-    state = job.state if job.state in STATES else record.UNKNOWN
+    state = job.state if job.state in record.JOB_STATES else record.UNKNOWN
     code = f" {job.exit_code}" if job.exit_code else ""
     at = "" if job.at is None else f' data-at="{_instant(job.at)}"'
     events = _DASH if job.events is None else f"{job.events}{'' if job.rate is None else f' ({job.rate:g}/s)'}"

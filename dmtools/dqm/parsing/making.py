@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 
-from dmtools.dqm import record
 from dmtools.dqm.parsing import fragment, hosts, png
 from dmtools.dqm.parsing.found import FoundJob, FoundPage
 from dmtools.dqm.parsing.keys import Keys
@@ -138,8 +137,3 @@ def content(page: Page, files: Mapping[str, bytes]) -> str:
     for name in sorted(files):
         whole.update(name.encode() + hashlib.sha256(files[name]).digest())
     return whole.hexdigest()
-
-
-def worst_link(states: Sequence[str]) -> str:
-    """Of the states of a page's links; empty: it names none."""
-    return next((state for state in (record.CLOSED, record.OTHER, record.OPEN) if state in states), "")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from dmtools.dqm import generations, record
 from dmtools.dqm.generations import Generation, Torn
 from dmtools.dqm.parsing.found import RULES, FoundPage, NotUnderstood, Trouble
-from dmtools.dqm.parsing.making import Made, Maker, Of, worst_link
+from dmtools.dqm.parsing.making import Made, Maker, Of
 from dmtools.dqm.parsing.understanding import grabbed, understand
 from dmtools.dqm.record import Page
 
-_NAME = re.compile(r"g(\d{10})", re.ASCII)
 _PAGES = ("page.html", "documents.json")
 
 
@@ -47,7 +44,7 @@ class Place:
         """Publishes what is new; None: nothing is. Raises OSError; then it is tried again."""
         if self.public is not None and not self.public.path.is_dir():  # somebody emptied the public area
             self.public, self._mark, self._top = None, "", 0
-        top = highest(self._raw)
+        top = generations.top(self._raw)
         if top == self._top:
             return None
         for raw in generations.every(self._raw):
@@ -75,7 +72,7 @@ class Place:
             return Outcome(raw, None, troubles=problem.troubles)
         except Exception as problem:  # noqa: BLE001 - whatever is in a page: it stops neither the others nor the loop
             return Outcome(raw, None, troubles=(Trouble("failed", f"{type(problem).__name__}: {problem}"),))
-        link = worst_link([one.state for one in found.links])
+        link = record.worst_link([one.state for one in found.links])
         if self._is_empty(found):
             return Outcome(raw, self.shown, link, tuple(found.troubles))
         graphs = {name: files[name] for name in sorted((one for one in files if _is_graph(one)), key=_number)}
@@ -94,14 +91,6 @@ class Place:
             return None
         self.public = generations.publish(self.public_place, made.files, {"raw": raw.mark, "record": made.sum, "rules": RULES})
         return self.public
-
-
-def highest(place: Path) -> int:
-    """The number of its newest generation, whole or not; 0: it has none."""
-    try:
-        return max((int(found[1]) for name in os.listdir(place) if (found := _NAME.fullmatch(name))), default=0)
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
 
 
 def _is_graph(name: str) -> bool:

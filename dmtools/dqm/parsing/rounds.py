@@ -7,13 +7,14 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from dmtools import clock
-from dmtools.command import Refused
 from dmtools.control.passes import Pass
+from dmtools.dqm import places, standing
 from dmtools.dqm.parsing import cleaning
 from dmtools.dqm.parsing.keys import Keys
 from dmtools.dqm.parsing.making import Maker
 from dmtools.dqm.parsing.redacting import Cleaner
 from dmtools.dqm.parsing.site import Site
+from dmtools.dqm.places import Area
 
 CLEAN_SECONDS = 60.0
 _SHORTEST = 0.02  # no setting makes a loop that only burns
@@ -24,12 +25,10 @@ class Rounds:
 
     def __init__(self, this: Pass, names: Collection[str] = ()) -> None:
         self._this = this
-        known = {site.name: site for site in this.settings.dqm.sites}
-        if wrong := [name for name in names if name not in known]:
-            raise Refused(f"[dqm] sites has no {wrong[0]!r}; there are: {', '.join(known)}")
+        sites = standing.named(this.settings, names)
         cleaner = Cleaner(this.settings.dqm)
         maker = Maker(cleaner, Keys.of_home(this.home, dry_run=this.dry_run))
-        self._sites = {name: Site(this, site, maker) for name, site in known.items() if not names or name in names}
+        self._sites = {site.name: Site(this, site, maker) for site in sites}
         self._begun = time.monotonic()
         self._clean_at = 0.0
         if cleaner.trouble:
@@ -60,22 +59,22 @@ class Rounds:
         if self._this.dry_run:
             return
         wanted = {name: set(site.wanted_runs()) for name, site in self._sites.items()}
-        for name, quota in (("raw", dqm.raw_bytes), ("public", dqm.public_bytes)):
-            area = self._this.home / "dqm" / name
-            rules = cleaning.Rules(timedelta(hours=dqm.lifetime_hours), quota, clock.now())
+        for area in places.areas(self._this.settings):
+            rules = cleaning.Rules(timedelta(hours=dqm.lifetime_hours), area.quota, clock.now())
             try:
-                self._tell(name, quota, cleaning.clean(area, rules, wanted))
+                self._tell(area, cleaning.clean(area.path, rules, wanted))
             except OSError as problem:
                 self._this.problem(
                     "can't be cleaned",
-                    str(problem.filename or area),
+                    str(problem.filename or area.path),
                     why=problem.strerror or str(problem),
                     left="what is old stays there",
                     next="see to that disk; it is tried again each minute",
                     failed=False,
                 )
 
-    def _tell(self, name: str, quota: int, account: cleaning.Account) -> None:
+    def _tell(self, area: Area, account: cleaning.Account) -> None:
+        name, quota = area.name, area.quota
         if account.removed:
             self._this.moved(name, "removed", account.removed)
             self._this.log(f"dqm/{name}: {account.removed} generations removed, {account.freed / 1e6:.1f} MB freed")

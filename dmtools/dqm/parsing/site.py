@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 
 from dmtools import clock
 from dmtools.control.passes import Pass
-from dmtools.dqm import freshness, pages, record
+from dmtools.dqm import freshness, pages, places, record
 from dmtools.dqm.parsing.broken import Broken
-from dmtools.dqm.parsing.making import Maker, worst_link
+from dmtools.dqm.parsing.making import Maker
 from dmtools.dqm.parsing.publishing import Outcome, Place
 from dmtools.dqm.parsing.understanding import grabbed
 from dmtools.dqm.record import RobberSays, SiteSays
@@ -22,7 +20,6 @@ from dmtools.settings.dqm import Site as SiteSettings
 HEARTBEAT = 1.0  # seconds between two site.json when nothing else is new
 TELL_AGAIN = 3600.0
 RETRY = 2.0  # seconds, when a disk refused
-_TROUBLES = (record.AWAY, record.REFUSED, record.SLOW, record.NO_BROWSER, record.WRONG)
 
 
 class Site:
@@ -30,8 +27,8 @@ class Site:
 
     def __init__(self, this: Pass, site: SiteSettings, maker: Maker) -> None:
         self._this, self._site, self._maker = this, site, maker
-        self._raw, self._public = this.home / "dqm/raw" / site.name, this.home / "dqm/public" / site.name
-        self._live = Place(self._raw / "live", self._public / "live", (site.name, None), maker)
+        self._raw, self._public = (area.path / site.name for area in places.areas(this.settings))
+        self._live = Place(places.live(self._raw), places.live(self._public), (site.name, None), maker)
         self._runs: dict[int, Place] = {}
         self._old_broken: set[int] = set()
         self._broken = Broken(self._raw)
@@ -64,13 +61,13 @@ class Site:
 
     def wanted_runs(self) -> list[int]:
         """The old runs that are kept: the newest of those that were grabbed or are published."""
-        found = runs_in(self._raw / "runs") | runs_in(self._public / "runs")
+        found = {*places.runs(self._raw), *places.runs(self._public)}
         return sorted(found, reverse=True)[: self._this.settings.dqm.old_runs]
 
     def _look_at_run(self, run: int) -> None:
         if run not in self._runs:
-            places = (self._raw / "runs" / str(run), self._public / "runs" / str(run))
-            self._runs[run] = Place(*places, (self._site.name, run), self._maker)
+            raw, public = places.run(self._raw, run), places.run(self._public, run)
+            self._runs[run] = Place(raw, public, (self._site.name, run), self._maker)
         try:
             outcome = self._runs[run].look(dry_run=self._this.dry_run)
         except OSError as problem:  # one bad run stops no other
@@ -168,7 +165,7 @@ class Site:
             live=self._live.public.mark if self._live.public else None,
             heard=robber.at if robber else None,
             confirmed=self._confirmed(robber),
-            trouble=trouble if trouble in ("", *_TROUBLES) else record.WRONG,
+            trouble=trouble if trouble in ("", *record.TROUBLES) else record.WRONG,
             trouble_since=robber.since if robber else None,
             broken_since=self._broken_since(),
             data=page.data if page else None,
@@ -183,7 +180,7 @@ class Site:
             return self._outcome.link
         if self._says is not None:
             return self._says.link
-        return worst_link([link.state for link in self._live.shown.links]) if self._live.shown else ""
+        return record.worst_link([link.state for link in self._live.shown.links]) if self._live.shown else ""
 
     def _published(self) -> list[int]:
         return sorted((run for run, place in self._runs.items() if place.public is not None), reverse=True)
@@ -203,11 +200,3 @@ class Site:
         if self._outcome is None:  # nothing new was looked at: what is there is published, or nothing is there
             return None if self._live.raw else before
         return None if self._outcome.page else before or grabbed(self._outcome.raw)
-
-
-def runs_in(directory: Path) -> set[int]:
-    """The numbers of runs that have a directory there; other names are nobody's."""
-    try:
-        return {int(name) for name in os.listdir(directory) if name.isascii() and name.isdecimal() and name == str(int(name))}
-    except (FileNotFoundError, NotADirectoryError):
-        return set()

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from dmtools.control import simulated
 from dmtools.settings import Settings, read_secret
 from dmtools.settings.dqm import Site
 
 _SIMULATED = "#/lumi/?trackRun&hosts={}_local&run=&showFiles&showJobs&showTimestampsGraph&showEventsGraph"
 _COOKIE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-
-class Away(Exception):
-    """The simulator doesn't run: no wrong setting, only nobody there."""
 
 
 @dataclass(frozen=True)
@@ -54,26 +48,17 @@ class Address:
         return urlunsplit((parts.scheme, parts.netloc, f"{below.rstrip('/')}/{name}", query, ""))
 
 
+NOWHERE = Address("", {})  # before it was looked for
+
+
 def find(site: Site, settings: Settings) -> Address:
-    """The site's address now. Raises Away, SettingsError (a cookie file that can't be used)."""
+    """The site's address now. Raises NotRunning, SettingsError (a cookie file that can't be used)."""
     if site.url.startswith("sim:"):
-        told = _simulator(settings.home)
+        base, token = simulated.address(settings.home, "dqm")
         cluster = site.url.partition("/")[2]
-        page = f"{told['url']}/static/index.html{_SIMULATED.format(cluster)}"
-        return Address(page, {"dm-sim": told["token"], **cookies(settings)})
+        page = f"{base}/static/index.html{_SIMULATED.format(cluster)}"
+        return Address(page, {"dm-sim": token, **cookies(settings)})
     return Address(site.url, cookies(settings))
-
-
-def _simulator(home: Path) -> dict[str, str]:
-    file = home / "run/sim/dqm.json"
-    try:
-        told = json.loads(file.read_bytes())
-        os.kill(int(told["pid"]), 0)
-        return {"url": str(told["url"]).rstrip("/"), "token": str(told["token"])}
-    except PermissionError:
-        raise Away(f"{file} can't be read") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise Away("the simulator does not run; start it with: dm-sim dqm") from None
 
 
 def cookies(settings: Settings) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from dmtools.dqm.robbing import processes, told
+from dmtools.dqm.robbing import processes, rooms, told
 from dmtools.dqm.robbing.rooms import Room
 from dmtools.settings import Settings
 from dmtools.settings.dqm import Site
@@ -33,7 +33,7 @@ class Errand:
     @property
     def name(self) -> str:
         """The name of its room."""
-        return f"{self.site.name}.old" if self.old else self.site.name
+        return f"{self.site.name}{rooms.OLD}" if self.old else self.site.name
 
 
 @dataclass

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from dmtools.control.simulated import NotRunning
 from dmtools.dqm import record
 from dmtools.dqm.robbing import addresses, browsers, told
-from dmtools.dqm.robbing.addresses import Away
+from dmtools.dqm.robbing.addresses import NOWHERE, Address
 from dmtools.dqm.robbing.browsers import NoBrowser
 from dmtools.dqm.robbing.endpoint import Endpoint, NoEndpoint
 from dmtools.dqm.robbing.page import BrowserPage, Failed, Late, Refused
@@ -34,6 +35,7 @@ class Source:
     stage: Callable[[Stage], None]
     run: int | None = None  # the old run that is at hand
     more: bool = False  # others wait
+    address: Address = NOWHERE
     _page: BrowserPage | None = None
     _endpoint: Endpoint | None = None
     _none: bool = False  # the site has no endpoint
@@ -53,24 +55,25 @@ class Source:
         seconds = max(self.settings.dqm.grab_seconds, least) + waits + (_WAIT_SECONDS if waits else 0)
         self.stage(Stage(what, seconds, self.run, self.more))
 
-    def address(self) -> addresses.Address:
-        """The site's. Raises Away, SettingsError."""
-        return addresses.find(self.site, self.settings)
+    def find(self) -> bool:
+        """Looks where the site is now, with which cookies, as each round begins; gives whether that is another place than before.
 
-    def is_news(self) -> bool:
-        """Is the site elsewhere than at the last look, or are its cookies others? Raises Away, SettingsError."""
-        address = self.address()
-        if self._endpoint is not None and self._endpoint.address != address:
-            self._endpoint = None
-        return self._page is not None and self._page.stand_at(address)
+        Raises NotRunning, SettingsError.
+        """
+        before, self.address = self.address, addresses.find(self.site, self.settings)
+        if self.address == before:
+            return False
+        self._endpoint = None
+        if self._page is not None:
+            self._page.stand_at(self.address)
+        return True
 
     def page(self) -> BrowserPage:
-        """The page in its browser, which is started if there is none. Raises Away, NoBrowser, selenium's errors."""
+        """The page in its browser, which is started if there is none. Raises NoBrowser, selenium's errors."""
         if self._page is None:
-            address = self.address()
             self.begin("starting the browser", least=_START_SECONDS)
             driver = browsers.start(browsers.Tools(self.settings.dqm), self.room, self.log)
-            self._page = BrowserPage(driver, address, self.settings.dqm.grab_seconds)
+            self._page = BrowserPage(driver, self.address, self.settings.dqm.grab_seconds)
         return self._page
 
     def endpoint(self) -> Endpoint:
@@ -78,13 +81,31 @@ class Source:
         if self._none:
             raise NoEndpoint("there is none")
         if self._endpoint is None:
-            self._endpoint = Endpoint(self.address(), self.settings.dqm.grab_seconds)
+            self._endpoint = Endpoint(self.address, self.settings.dqm.grab_seconds)
         try:
             self._endpoint.update()
         except NoEndpoint:
             self._none = self.by_browser
             raise
         return self._endpoint
+
+    def oracle(self, notes: list[str]) -> Endpoint | None:
+        """The endpoint beside the browser, None when there is none; a trouble of it is none of the page: it goes to the notes.
+
+        With the backend http there is nothing else, so its troubles are raised.
+        """
+        import requests
+
+        try:
+            return self.endpoint()
+        except NoEndpoint:
+            if not self.by_browser:
+                raise
+        except (Refused, Failed, requests.RequestException) as problem:
+            if not self.by_browser:
+                raise
+            notes.append(f"the page's endpoint can't be asked: {problem}")
+        return None
 
 
 class Work(Protocol):
@@ -106,7 +127,7 @@ def judged(act: Callable[[], Told]) -> Told:
     """What a round gave; a trouble as one of the words of `record`, with the reason for the log."""
     try:
         return act()
-    except Away as problem:
+    except NotRunning as problem:
         return Told(trouble=record.AWAY, why=str(problem))
     except NoEndpoint as problem:
         return Told(trouble=record.WRONG, why=f'{problem}: the site has no JSON endpoint, so take [dqm] backend = "browser"')

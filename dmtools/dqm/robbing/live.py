@@ -7,10 +7,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from dmtools.dqm import places
 from dmtools.dqm.robbing import storing
-from dmtools.dqm.robbing.endpoint import Endpoint, NoEndpoint
+from dmtools.dqm.robbing.endpoint import Endpoint
 from dmtools.dqm.robbing.grabbing import Source
-from dmtools.dqm.robbing.page import Content, Failed, Refused
+from dmtools.dqm.robbing.page import Content
 from dmtools.dqm.robbing.told import Told
 
 _PATIENCE = 2  # times sleep_seconds: so long the page may mend a cut link by itself before it is opened anew
@@ -22,7 +23,7 @@ class Live:
 
     def __init__(self, source: Source, home: Path, *, once: bool) -> None:
         self._source, self._once = source, once
-        self._place = storing.live(home, source.site.name)
+        self._place = places.live(places.raw(home) / source.site.name)
         self._open = False
         self._cut: float | None = None  # since when the page's link is cut
         self._waits = self._patience
@@ -32,6 +33,8 @@ class Live:
         """Waits for news, takes the page, stores it when it is another one than before. Raises what `judged` knows."""
         self._notes = []
         try:
+            if self._source.find():
+                self._open = False
             return self._stored(self._by_browser() if self._source.by_browser else self._by_endpoint())
         except BaseException:
             self._open = False  # a page that is opened anew gives its content anew
@@ -49,14 +52,14 @@ class Live:
         return self._source.endpoint().content()
 
     def _by_browser(self) -> Content:
-        if self._source.is_news() or self._is_cut_for_long():
+        if self._is_cut_for_long():
             self._open = False
         page, limits = self._source.page(), self._source.settings.dqm
         news = 0.0 if self._once else limits.sleep_seconds
         if not self._open:
             news = 0.0
             self._source.begin("opening the page")
-            page.open(self._source.address().page)
+            page.open(self._source.address.page)
             self._open = True
         self._source.begin("grabbing the page", news + limits.sleep_seconds)
         content = page.grab(limits.sleep_seconds, news=news, jobs=self._jobs())
@@ -93,15 +96,5 @@ class Live:
         return endpoint.jobs(runs[0]) if endpoint and runs else None
 
     def _oracle(self) -> Endpoint | None:
-        """The endpoint, with which the page is compared. That it has a trouble is no trouble of the page: it is told."""
-        import requests
-
-        if not self._source.settings.dqm.cross_check:
-            return None
-        try:
-            return self._source.endpoint()
-        except NoEndpoint:
-            return None
-        except (Refused, Failed, requests.RequestException) as problem:
-            self._notes.append(f"the page can't be compared with its endpoint: {problem}")
-            return None
+        """The endpoint, with which the page is compared."""
+        return self._source.oracle(self._notes) if self._source.settings.dqm.cross_check else None

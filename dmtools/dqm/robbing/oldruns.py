@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 from dmtools import clock
-from dmtools.dqm import generations
+from dmtools.dqm import generations, places
 from dmtools.dqm.robbing import storing
-from dmtools.dqm.robbing.endpoint import Endpoint, NoEndpoint
+from dmtools.dqm.robbing.endpoint import Endpoint
 from dmtools.dqm.robbing.grabbing import Source
-from dmtools.dqm.robbing.page import Content, Failed, Refused
+from dmtools.dqm.robbing.page import Content, Failed
 from dmtools.dqm.robbing.told import Told
 
 _LIST_SECONDS = 30.0  # how long a list of runs that the page gave is good
@@ -21,7 +21,7 @@ class OldRuns:
     """Rounds of the old runs: one run a round, until nothing is to do."""
 
     def __init__(self, source: Source, home: Path) -> None:
-        self._source, self._home = source, home
+        self._source, self._grabs = source, places.raw(home) / source.site.name
         self._runs: tuple[int, ...] = ()
         self._listed = float("-inf")
         self._notes: list[str] = []
@@ -31,8 +31,8 @@ class OldRuns:
         self._notes = []
         self._source.run, self._source.more = None, False
         self._source.begin("looking for old runs")
-        self._source.is_news()
-        endpoint = self._oracle()
+        self._source.find()
+        endpoint = self._source.oracle(self._notes)
         runs = endpoint.runs() if endpoint else self._by_page()
         wanted = runs[1 : 1 + self._source.settings.dqm.old_runs]  # the first one goes on: it is the live page
         due = [run for run in wanted if run not in skip and self._is_due(run, endpoint)]
@@ -41,7 +41,7 @@ class OldRuns:
         run, self._source.run, self._source.more = due[0], due[0], len(due) > 1
         content = self._content(run, endpoint)
         revision = endpoint.revision(run) if endpoint else 0
-        place = storing.old(self._home, self._source.site.name, run)
+        place = places.run(self._grabs, run)
         generation, new = storing.store(place, content, backend=self._source.name, revision=revision)
         return Told(
             generation=generation.path.name,
@@ -57,7 +57,7 @@ class OldRuns:
             return self._source.endpoint().content(run)
         page, limits = self._source.page(), self._source.settings.dqm
         self._source.begin(f"grabbing run {run}", limits.sleep_seconds)
-        page.open(self._source.address().of_run(run))
+        page.open(self._source.address.of_run(run))
         jobs = endpoint.jobs(run) if endpoint else None
         content = page.grab(limits.sleep_seconds, run=run, jobs=jobs, fresh=True)
         if content.run != run:
@@ -67,7 +67,7 @@ class OldRuns:
         return content
 
     def _is_due(self, run: int, endpoint: Endpoint | None) -> bool:
-        newest = generations.newest(storing.old(self._home, self._source.site.name, run))
+        newest = generations.newest(places.run(self._grabs, run))
         if newest is None or newest.manifest.facts.get("backend") != self._source.name:
             return True
         facts, old = newest.manifest.facts, (clock.now() - newest.made).total_seconds()
@@ -82,22 +82,7 @@ class OldRuns:
             return self._runs
         page, limits = self._source.page(), self._source.settings.dqm
         self._source.begin("looking for old runs", limits.sleep_seconds)
-        page.open(self._source.address().page)
+        page.open(self._source.address.page)
         content = page.grab(limits.sleep_seconds, fresh=True)
         self._runs, self._listed = tuple(sorted(content.runs, reverse=True)), time.monotonic()
         return self._runs
-
-    def _oracle(self) -> Endpoint | None:
-        """The endpoint, which names all runs and their revisions; None: there is none."""
-        import requests
-
-        try:
-            return self._source.endpoint()
-        except NoEndpoint:
-            if not self._source.by_browser:
-                raise
-        except (Refused, Failed, requests.RequestException) as problem:
-            if not self._source.by_browser:
-                raise
-            self._notes.append(f"the endpoint can't be asked: {problem}")
-        return None

@@ -65,12 +65,9 @@ class BrowserPage:
         driver.set_page_load_timeout(seconds)
         driver.set_script_timeout(seconds)
 
-    def stand_at(self, address: Address) -> bool:
-        """Where the page is now, and its cookies; gives whether that is news, after which the page has to be opened."""
-        if address == self._address:
-            return False
+    def stand_at(self, address: Address) -> None:
+        """The page is elsewhere now, or wants other cookies: it has to be opened again."""
         self._address, self._given = address, False
-        return True
 
     def open(self, url: str) -> None:
         """Loads the page anew, also when only what stands behind its # is another. Raises Refused, Failed, Late."""

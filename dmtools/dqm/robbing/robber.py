@@ -6,18 +6,17 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
 from dmtools.command import Refused, Unavailable
 from dmtools.control.passes import Pass
-from dmtools.dqm import record
+from dmtools.dqm import places, record, standing
 from dmtools.dqm.robbing import addresses, browsers, keeping, processes, rooms, storing, told
 from dmtools.dqm.robbing.grabber import Errand
 from dmtools.dqm.robbing.standing import back_off
 from dmtools.dqm.robbing.told import Says
-from dmtools.settings.dqm import Site
 
 _ROUND_SECONDS = 1.0
 _LEAVE_SECONDS = 8.0  # a keeper ends its browser in a tenth of a second, unless the disk hangs
@@ -50,9 +49,9 @@ class Kept:
 class Robber:
     """All keepers. Raises Refused when a browser, its driver or the cookies can't be used, before anything is started."""
 
-    def __init__(self, this: Pass, names: Iterable[str], *, old: bool, once: bool) -> None:
+    def __init__(self, this: Pass, names: Collection[str], *, old: bool, once: bool) -> None:
         self._this, self._once = this, once
-        self._kept = [Kept(Errand(site, this.settings, old, once)) for site in _sites(this, names)]
+        self._kept = [Kept(Errand(site, this.settings, old, once)) for site in standing.named(this.settings, names)]
         if this.settings.dqm.backend == "browser":
             try:
                 browsers.Tools(this.settings.dqm)
@@ -66,9 +65,8 @@ class Robber:
         by = dqm.browser if dqm.backend == "browser" else "the JSON endpoint"
         for one in self._kept:
             what = f"the newest {dqm.old_runs} old runs" if one.errand.old else "the live page"
-            self._this.plan(
-                f"would grab {what} of {one.errand.site.name} by {by} into {storing.raw(self._this.home, one.errand.site.name)}"
-            )
+            site = one.errand.site.name
+            self._this.plan(f"would grab {what} of {site} by {by} into {places.raw(self._this.home) / site}")
 
     def open(self) -> None:
         """Clears away what dead robbers left."""
@@ -165,7 +163,9 @@ class Robber:
             self._this.log(f"{name}: another dqm-robber has it; left to that one")
             return
         if says.told.lacking:
-            self._say(one, f"{name}: not seen within [dqm] sleep_seconds: {', '.join(says.told.lacking)}")
+            text = f"{name}: not seen within [dqm] sleep_seconds: {', '.join(says.told.lacking)}"
+            if self._is_news(one, text):
+                self._this.log(text)
         if says.told.new:
             self._this.moved("old run" if one.errand.old else "live page", "grabbed")
         if says.told.trouble:
@@ -180,19 +180,17 @@ class Robber:
             self._this.log(f"{name}: got again")
             one.told = ""
 
-    def _say(self, one: Kept, text: str) -> bool:
-        """A line in the log, unless it is the one that was told last, lately."""
+    def _is_news(self, one: Kept, text: str) -> bool:
+        """Is it another one than was told of this site last, or was that long ago? Then it is what was told last."""
         if one.told == text and time.monotonic() - one.told_at < _AGAIN_SECONDS:
             return False
         one.told, one.told_at = text, time.monotonic()
-        self._this.log(text)
         return True
 
     def _problem(self, one: Kept, what: str, why: str, left: str, step: str) -> None:
         """A trouble of one site: told when it comes, and now and then while it stays."""
         refused = bool(one.last and one.last.told.trouble in (record.REFUSED, record.NO_BROWSER))
-        if self._once or not (one.told == why and time.monotonic() - one.told_at < _AGAIN_SECONDS):
-            one.told, one.told_at = why, time.monotonic()
+        if self._is_news(one, why) or self._once:
             self._this.problem(what, one.errand.site.name, why=why, left=left, next=step, failed=refused)
 
     def _all_away(self) -> None:
@@ -227,17 +225,3 @@ def _code(pid: int | None) -> int:
         if pid:
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return 0
-
-
-def _sites(this: Pass, names: Iterable[str]) -> list[Site]:
-    """The sites of these names, or all. Raises Refused with the near name."""
-    from difflib import get_close_matches
-
-    known = {site.name: site for site in this.settings.dqm.sites}
-    wanted = list(dict.fromkeys(names)) or list(known)
-    for name in wanted:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
-            raise Refused(f"[dqm] sites has no {name!r}{hint}")
-    return [known[name] for name in wanted]

@@ -26,7 +26,7 @@ class Room:
     @classmethod
     def take(cls, home: Path, name: str) -> Self | None:
         """Takes it and sweeps out what a dead one left; None when another process has it. Raises OSError."""
-        place = home / "run" / "dqm"
+        place = _place(home)
         place.mkdir(parents=True, exist_ok=True, mode=0o750)
         lock = os.open(place / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
@@ -75,10 +75,34 @@ class Room:
 
 def sweep_dead(home: Path) -> list[str]:
     """Empties the rooms whose keepers are dead, those of sites that are configured no more too. Gives their names."""
-    place = home / "run" / "dqm"
     swept = []
-    for path in sorted(place.iterdir()) if place.is_dir() else ():
-        if path.is_dir() and not path.is_symlink() and (room := Room.take(home, path.name)) is not None:
+    for path in _all(home):
+        if (room := Room.take(home, path.name)) is not None:
             room.leave()
             swept.append(path.name)
     return swept
+
+
+def dead(home: Path) -> list[Path]:
+    """The rooms whose keepers are dead. Reads only."""
+    return [path for path in _all(home) if not _is_locked(path.with_name(f"{path.name}.lock"))]
+
+
+def _place(home: Path) -> Path:
+    return home / "run" / "dqm"
+
+
+def _all(home: Path) -> list[Path]:
+    place = _place(home)
+    return sorted(path for path in place.iterdir() if path.is_dir() and not path.is_symlink()) if place.is_dir() else []
+
+
+def _is_locked(lock: Path) -> bool:
+    try:
+        with lock.open("r") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

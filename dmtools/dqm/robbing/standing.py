@@ -8,9 +8,8 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from dmtools import clock
-from dmtools.dqm import record
+from dmtools.dqm import places, record
 from dmtools.dqm.record import RobberSays
-from dmtools.dqm.robbing import storing
 from dmtools.dqm.robbing.grabber import Errand
 from dmtools.dqm.robbing.told import Told
 
@@ -29,7 +28,7 @@ class Standing:
 
     def __init__(self, errand: Errand) -> None:
         self._errand = errand
-        self._file = storing.raw(errand.home, errand.site.name) / "robber.json"
+        self._file = places.raw(errand.home) / errand.site.name / "robber.json"
         self._limits = errand.settings.dqm
         known = None if errand.old else record.read(self._file, RobberSays)
         browser = self._limits.browser if self._limits.backend == "browser" else "http"

@@ -6,23 +6,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from dmtools.dqm import generations
+from dmtools.dqm import generations, places
 from dmtools.dqm.robbing.page import Content
-
-
-def raw(home: Path, site: str) -> Path:
-    """The directory of a site."""
-    return home / "dqm" / "raw" / site
-
-
-def live(home: Path, site: str) -> Path:
-    """The place of its live page."""
-    return raw(home, site) / "live"
-
-
-def old(home: Path, site: str, run: int) -> Path:
-    """The place of one of its old runs."""
-    return raw(home, site) / "runs" / str(run)
 
 
 def store(place: Path, content: Content, *, backend: str, revision: int = 0) -> tuple[generations.Generation, bool]:
@@ -44,12 +29,12 @@ def store(place: Path, content: Content, *, backend: str, revision: int = 0) -> 
 
 def sweep(home: Path, site: str, *, live_page: bool) -> None:
     """Removes what a killed maker has left half made there. Only for the keeper of these places: else it may still be made."""
-    places = [live(home, site)] if live_page else list((raw(home, site) / "runs").glob("*"))
-    for place in places:
+    grabs = places.raw(home) / site
+    for place in [places.live(grabs)] if live_page else [places.run(grabs, number) for number in places.runs(grabs)]:
         with suppress(OSError):
             for path in [*place.glob(".new-*")]:
                 shutil.rmtree(path, ignore_errors=True)
     if live_page:
         with suppress(OSError):
-            for path in raw(home, site).glob(".robber.json.*.tmp"):
+            for path in grabs.glob(".robber.json.*.tmp"):
                 path.unlink(missing_ok=True)

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from dmtools import clock
+from dmtools.dqm import record
 from dmtools.dqm.freshness import BROKEN, DOWN, Verdict
 from dmtools.dqm.record import Page
-from dmtools.dqm.serving import exhibits, words
+from dmtools.dqm.serving import words
 from dmtools.dqm.serving.exhibits import Exhibit, Run
 from dmtools.dqm.serving.faces import Faces
 from dmtools.dqm.serving.watching import Site
@@ -41,7 +42,7 @@ def standing(site: Site, verdict: Verdict) -> dict[str, Any]:
         "mark": site.live.token if site.live else None,
         "run": page.run if page else None,
         "original_run": page.original_run if page else None,
-        "jobs": exhibits.counts(page) if page else None,
+        "jobs": record.counts(page.jobs) if page else None,
         "old_runs": list(site.runs),
     }
 

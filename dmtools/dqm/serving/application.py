@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 import bottle
 
 from dmtools import clock
+from dmtools.dqm import places
 from dmtools.dqm.generations import Torn
 from dmtools.dqm.serving import api, logs, runs
 from dmtools.dqm.serving.answers import CSV, HTML, JSON, KEEP, TEXT, Answer, NotHere, Wrong, called, encoded
@@ -21,9 +22,10 @@ from dmtools.dqm.serving.exhibits import LOG, Exhibit
 from dmtools.dqm.serving.faces import COLUMNS, Faces, Finished
 from dmtools.dqm.serving.watching import Site, Watcher
 from dmtools.settings import Dqm
+from dmtools.settings.dqm import NAME
 from dmtools.web.serving import TAKE
 
-_SITE, _RUN = "<name:re:[a-z][a-z0-9-]{0,30}>", "<run:re:[1-9][0-9]{0,8}>"
+_SITE, _RUN = f"<name:re:{NAME}>", f"<run:re:{places.RUN}>"
 _FILE = "<sum16:re:[0-9a-f]{16}>/<file:re:[A-Za-z0-9][A-Za-z0-9._-]{0,127}>"
 _GONE = "the page that this belonged to was cleaned away; there are newer ones"
 _SLOW = (b"/files/", b"/log/", b"/runs", b"/compare", b"/static/", b".csv")
@@ -166,7 +168,7 @@ class Application:
 
     def _compare(self, query: dict[str, str], name: str) -> Answer:
         site, pair = self._site(name), (query.get("a", ""), query.get("b", ""))
-        if not all(re.fullmatch("[1-9][0-9]{0,8}", one) for one in pair):
+        if not all(map(places.is_run, pair)):
             raise Wrong("Choose two runs: one as A and one as B.")
         return Answer(runs.comparison(site, self._faces, *(self._shown(site, one) for one in pair)))
 

@@ -42,7 +42,7 @@ class Corner(Generic[T]):
             return self.kept
         self._time, self._listed, self._settled = changed, now, True
         self._bad = {mark: at for mark, at in self._bad.items() if now - at < _AGAIN_SECONDS}
-        top = max(generations.numbers(self.place), default=0)
+        top = generations.top(self.place)
         if self.kept is not None and self.kept.generation.number == top and self._still_there():
             return self.kept
         for generation in generations.every(self.place):

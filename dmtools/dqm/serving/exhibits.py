@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 
-from dmtools.dqm import generations
+from dmtools.dqm import generations, record
 from dmtools.dqm.generations import Generation, Torn
-from dmtools.dqm.record import CRASHED, RUNNING, STOPPED, UNKNOWN, Page
+from dmtools.dqm.record import CRASHED, UNKNOWN, Page
 
 PAGE = "page.json"
 MEMORY_BYTES = 16 << 20  # of a live page's files; what is beyond is read when somebody asks
-STATES = (RUNNING, STOPPED, CRASHED, UNKNOWN)
 _PNG = b"\x89PNG\r\n\x1a\n"
 LOG, GRAPH = "text/plain; charset=utf-8", "image/png"
 
@@ -87,19 +85,13 @@ def run(generation: Generation) -> Run:
     page = found.page
     if page.live or page.run is None:
         raise Torn(f"{generation.path / PAGE} is not of an old run")
-    return Run(generation, page.run, counts(page), page.data, page.grabbed, found.files)
+    return Run(generation, page.run, record.counts(page.jobs), page.data, page.grabbed, found.files)
 
 
 def again(run: Run) -> Exhibit:
     """The page of an old run. Raises Torn when it was cleaned away meanwhile."""
     found = generations.load(run.generation, {PAGE})
     return Exhibit(run.generation, _page(run.generation, found[PAGE]), run.files)
-
-
-def counts(page: Page) -> dict[str, int]:
-    """How many jobs are in each state."""
-    found = Counter(job.state if job.state in STATES else UNKNOWN for job in page.jobs)
-    return {state: found[state] for state in STATES}
 
 
 def _page(generation: Generation, data: bytes) -> Page:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from dmtools import __version__, clock
+from dmtools.dqm import record
 from dmtools.dqm.freshness import Verdict
 from dmtools.dqm.record import RUNNING, Job, Page
-from dmtools.dqm.serving import exhibits, words
+from dmtools.dqm.serving import words
 from dmtools.dqm.serving.exhibits import Exhibit
 from dmtools.dqm.serving.watching import Site
 from dmtools.settings import Dqm
@@ -165,7 +166,7 @@ class Faces:
             live=page.live,
             jobs=rows,
             columns=[(key, text, *_heading(key, order)) for key, text in COLUMNS.items()],
-            counts=[(state, words.JOB_SIGNS[state], n) for state, n in exhibits.counts(page).items()],
+            counts=[(state, words.JOB_SIGNS[state], n) for state, n in record.counts(page.jobs).items()],
             graphs=[(one.name, self.address(site.name, shown, one.file)) for one in page.graphs if one.file in shown.files],
             links=[(one, words.LINK_SIGNS.get(one.state, "?")) for one in page.links],
             runs=[(number, self.run_address(site.name, number), run.is_bad) for number, run in list(site.runs.items())[:40]],

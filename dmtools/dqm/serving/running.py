@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dmtools.dqm import places
 from dmtools.dqm.serving.application import Application
 from dmtools.dqm.serving.watching import Watcher
 from dmtools.settings import Settings
@@ -18,7 +19,7 @@ def serve(settings: Settings, place: tuple[str, int], *, behind_proxy: bool, rea
     """Serves until SIGTERM or SIGINT raises Stopped here. Raises Refused, Unavailable when it may not or can't listen."""
     refuse_open_host(place[0], behind_proxy=behind_proxy, danger=DANGER)
     diary = Diary(settings, NAME)
-    watcher = Watcher(settings.home / "dqm/public", settings.dqm, diary.write)
+    watcher = Watcher(places.public(settings.home), settings.dqm, diary.write)
     application = Application(settings.dqm, watcher, diary.write)
     watcher.changed = application.events.wake
     server = HttpServer(application.wsgi, *place, THREADS, at_once=application.at_once)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dmtools.dqm.record import Job, Page
+from dmtools.dqm.record import JOB_STATES, Job, Page
 from dmtools.dqm.serving import words
-from dmtools.dqm.serving.exhibits import STATES, Exhibit, Run
+from dmtools.dqm.serving.exhibits import Exhibit, Run
 from dmtools.dqm.serving.faces import Faces
 from dmtools.dqm.serving.watching import Site
 
@@ -26,7 +26,7 @@ def timeline(site: Site, faces: Faces, *, bad: bool) -> bytes:
         bad=bad,
         rows=rows,
         said=f"{len(site.runs)} are here, {n_bad} of them bad.",
-        states=[(state, words.JOB_SIGNS[state]) for state in STATES],
+        states=[(state, words.JOB_SIGNS[state]) for state in JOB_STATES],
     )
     return faces.whole(f"{site.title}: old runs", body, site=site.name, here="runs")
 
@@ -38,7 +38,7 @@ def _row(run: Run, site: Site, faces: Faces, most: int, place: int) -> dict[str,
         "bad": run.is_bad,
         "data": words.moment(run.data),
         "jobs": sum(run.counts.values()),
-        "counts": [run.counts[state] for state in STATES],
+        "counts": [run.counts[state] for state in JOB_STATES],
         "bar": _bar(run, most),
         "a": place == 1,
         "b": place == 0,
@@ -48,12 +48,12 @@ def _row(run: Run, site: Site, faces: Faces, most: int, place: int) -> dict[str,
 def _bar(run: Run, most: int) -> str:
     """Jobs by state as lengths, each state with its own pattern of strokes."""
     parts, left = [], 0.0
-    for state in STATES:
+    for state in JOB_STATES:
         wide = _WIDE * run.counts[state] / most if most else 0.0
         if wide:
             parts.append(f'<rect class="{state}" x="{left:.1f}" width="{wide:.1f}" height="{_TALL}"/>')
             left += wide
-    said = ", ".join(f"{run.counts[state]} {state}" for state in STATES if run.counts[state])
+    said = ", ".join(f"{run.counts[state]} {state}" for state in JOB_STATES if run.counts[state])
     return f'<svg class="bar" viewBox="0 0 {_WIDE} {_TALL}" role="img" aria-label="{said or "no jobs"}">{"".join(parts)}</svg>'
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import threading
 import time
 from collections import deque
@@ -15,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from dmtools.dqm import freshness, generations, record
+from dmtools.dqm import freshness, generations, places, record
 from dmtools.dqm.freshness import Verdict
 from dmtools.dqm.generations import Generation, Torn
 from dmtools.dqm.record import RUNNING, Page, SiteSays
@@ -30,7 +28,6 @@ _RUNS_SECONDS = 1.0
 _PAGES = 8  # of a site: the one that is shown, and those before it, which somebody may still have open
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _OLD_PAGES = 32  # of old runs that are kept in memory
-_RUN = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True)
@@ -57,9 +54,7 @@ def _as_shown(says: SiteSays, page: Page | None) -> SiteSays:
     if page is None:
         return msgspec.structs.replace(says, confirmed=None, data=None, link="", running=0)
     confirmed = min(says.confirmed, page.grabbed) if says.confirmed else None
-    links = [link.state for link in page.links]
-    link = next((one for one in links if one != record.OPEN), record.OPEN) if links else ""
-    running = sum(job.state == RUNNING for job in page.jobs)
+    link, running = record.worst_link([one.state for one in page.links]), record.counts(page.jobs)[RUNNING]
     return msgspec.structs.replace(says, confirmed=confirmed, data=page.data, link=link, running=running)
 
 
@@ -136,7 +131,7 @@ class _Room:
 
     def __init__(self, place: Path, wanted: Wanted, log: Callable[[str], None]) -> None:
         self._place, self._wanted, self._log = place, wanted, log
-        self._live = Corner(place / "live", exhibits.exhibit, log)
+        self._live = Corner(places.live(place), exhibits.exhibit, log)
         self._runs: dict[int, Corner[Run]] = {}
         self._runs_read = float("-inf")
         self._last: deque[Exhibit] = deque(maxlen=_PAGES)
@@ -162,18 +157,18 @@ class _Room:
             return before
         self._runs_read = now
         try:
-            names = [name for name in os.listdir(self._place / "runs") if _RUN.fullmatch(name)]
+            numbers = places.runs(self._place)
         except OSError:
             return before
-        corners = {int(name): self._runs.get(int(name)) or self._corner(name) for name in names}
+        corners = {number: self._runs.get(number) or self._corner(number) for number in numbers}
         self._runs = corners
-        found = {number: kept for number in sorted(corners, reverse=True) if (kept := corners[number].look()) is not None}
+        found = {number: kept for number, one in corners.items() if (kept := one.look()) is not None}
         if list(found.items()) == list(before.items()):
             return before
         return found
 
-    def _corner(self, name: str) -> Corner[Run]:
-        return Corner(self._place / "runs" / name, partial(_numbered, int(name)), self._log)
+    def _corner(self, number: int) -> Corner[Run]:
+        return Corner(places.run(self._place, number), partial(_numbered, number), self._log)
 
     def _remember(self, live: Exhibit) -> None:
         self._last.append(live)
