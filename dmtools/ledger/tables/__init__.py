@@ -3,6 +3,12 @@
 from dmtools.ledger.tables.common import component, flow, hold, installation, journal, lease, sighting, tally
 from dmtools.ledger.tables.daq import daq_disk, daq_file, daq_zip
 from dmtools.ledger.tables.datalogger import datalogger_file, datalogger_window
+from dmtools.ledger.tables.datalogger_timeline import (
+    datalogger_restart,
+    datalogger_supercycle,
+    datalogger_timeline,
+    datalogger_timeline_event,
+)
 from dmtools.ledger.tables.dqm import dqm_page
 from dmtools.ledger.tables.engine import filelist, ftsjob, transfer
 from dmtools.ledger.tables.frame import metadata
@@ -29,6 +35,10 @@ __all__ = [
     "daq_file",
     "daq_zip",
     "datalogger_file",
+    "datalogger_restart",
+    "datalogger_supercycle",
+    "datalogger_timeline",
+    "datalogger_timeline_event",
     "datalogger_window",
     "dqm_page",
     "filelist",
@@ -58,4 +68,4 @@ __all__ = [
     "web_user",
 ]
 
-SCHEMA = "0006"  # the newest migration: what this program reads and writes
+SCHEMA = "0007"  # the newest migration: what this program reads and writes
