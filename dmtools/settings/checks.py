@@ -30,7 +30,9 @@ def check(section: str, value: object) -> Found:
     if isinstance(value, Daq):
         return [((section, *place), text) for place, text in _daq(value)]
     if isinstance(value, Datalogger):
-        return [((section, *place), text) for place, text in datalogger_checks.check(value)]
+        told = [((section, *place), text) for place, text in datalogger_checks.check(value)]
+        problem = database(value.stats_url)
+        return [*told, ((section, "stats_url"), problem)] if problem else told
     if isinstance(value, Dqm):
         return [((section, *place), text) for place, text in dqm_checks.check(value)]
     if isinstance(value, Database):

@@ -36,6 +36,7 @@ class Datalogger(Struct, frozen=True, kw_only=True):
     out: where finished files go; empty: HOME/datalogger/out
     site: where the plot site goes; empty: HOME/datalogger/site
     stats_url: where statistics go, sqlite:////ABSOLUTE/PATH or mysql+pymysql://USER@HOST/NAME; empty: HOME/datalogger/GMPSAI.db
+    stats_password_file: the file of its password, which only you may read
     keep_days: how long the logger remembers; what was not had by then is lost
     settle_minutes: a day is asked for so long after its end
     publish_after_hours: a file goes out so long after its end, with what it has; what comes later gets a file of its own
@@ -65,6 +66,7 @@ class Datalogger(Struct, frozen=True, kw_only=True):
     out: str = ""
     site: str = ""
     stats_url: str = ""
+    stats_password_file: str = ""
     keep_days: Annotated[float, Meta(gt=0)] = 10.0
     settle_minutes: Annotated[float, Meta(ge=0)] = 10.0
     publish_after_hours: Annotated[float, Meta(ge=0)] = 6.0
