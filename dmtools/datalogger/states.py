@@ -35,3 +35,28 @@ FILE_STATES = States(
         State(PUBLISHED, "it stands in its place, and is never changed again", "datalogger-params"),
     ),
 )
+
+# Of a file at a catalogue.
+UNDECLARED, BEGUN, HALF, DECLARED, DIFFERS = "undeclared", "begun", "half", "declared", "differs"
+DECLARATION_STATES = States(
+    pipeline="datalogger",
+    kind="datalogger-declaration",
+    counted=False,
+    states=(
+        State(UNDECLARED, "nothing of it is known to be there", "datalogger-declare", (BEGUN, DECLARED, DIFFERS)),
+        State(
+            BEGUN,
+            "a pass declares it, or was killed while it did: what is there is looked up",
+            "datalogger-declare",
+            (UNDECLARED, HALF, DECLARED, DIFFERS),
+        ),
+        State(HALF, "a part of it is there; the rest follows", "datalogger-declare", (BEGUN, DECLARED, DIFFERS)),
+        State(DECLARED, "the catalogue said that all of it is there", "datalogger-declare", (BEGUN, DIFFERS)),
+        State(
+            DIFFERS,
+            "the catalogue has another file under the name; it is not touched",
+            "datalogger-declare",
+            (BEGUN, DECLARED),
+        ),
+    ),
+)

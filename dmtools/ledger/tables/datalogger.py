@@ -67,3 +67,22 @@ datalogger_file = table(
     UniqueConstraint("home", "kind", "start", "end", "origin", "series", name="datalogger_file_once"),
     Index("datalogger_file_state", "state", "since"),
 )
+
+# A file x a catalogue. `steps`: what of it is known to be there, as `replica attached`; `asked`: when the catalogue last said so.
+datalogger_declaration = table(
+    "datalogger_declaration",
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("home", Word, nullable=False),
+    Column("file_id", BigInteger, nullable=False),
+    Column("catalogue", Word, nullable=False),
+    Column("state", Word, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("ready", Instant, nullable=False),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("error_class", Word),
+    Column("reason", Words),
+    Column("steps", Word, nullable=False, default=""),
+    Column("asked", Instant),
+    UniqueConstraint("file_id", "catalogue", name="datalogger_declaration_once"),
+    Index("datalogger_declaration_state", "state", "since"),
+)
