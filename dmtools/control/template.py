@@ -14,7 +14,7 @@ from msgspec import Struct
 from dmtools import settings
 from dmtools.command.report import one_line
 from dmtools.settings.kinds import SECTIONS
-from dmtools.settings.problems import item_struct
+from dmtools.settings.problems import item_struct, part_struct
 
 HEAD = """\
 # Settings of dmtools for the HOME {home}
@@ -49,6 +49,9 @@ def _keys(section: str, kind: type[Struct], home: Path, chosen: Mapping[str, obj
     texts, hints, defaults = key_texts(kind), typing.get_type_hints(kind), kind()
     for key in kind.__struct_fields__:
         lines += _comment(texts.get(key, ""))
+        if (part := part_struct(hints[key])) is not None:
+            lines += _keys(f"{section}.{key}", part, home, chosen)
+            continue
         inner = item_struct(hints[key])
         if inner is not None:
             lines += _comment(f"Each: {head_text(inner)}")

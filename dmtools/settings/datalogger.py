@@ -6,6 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from dmtools.settings.catalogues import Metacat, Rucio
+
 Positive = Annotated[int, Meta(ge=1)]
 
 
@@ -47,7 +49,10 @@ class Datalogger(Struct, frozen=True, kw_only=True):
     silence_seconds: an answer that stands still for so long is given up
     answer_seconds: an answer that takes longer is given up
     tries: how often a question is asked again within a pass
-    retry_minutes: a window that failed waits so long before it is asked for again, and longer each time
+    retry_minutes: a window that failed waits so long before it is asked for again, and longer each time; a declaration, too
+    catalogues: where finished files are declared: "journal" (HOME/datalogger/declared.ndjson), "rucio", "metacat"
+    rucio: what Rucio is told
+    metacat: what MetaCat is told
     """
 
     url: str = "sim:datalogger"
@@ -78,3 +83,6 @@ class Datalogger(Struct, frozen=True, kw_only=True):
     answer_seconds: Annotated[float, Meta(gt=0)] = 600.0
     tries: Positive = 3
     retry_minutes: Annotated[float, Meta(gt=0)] = 10.0
+    catalogues: tuple[str, ...] = ("journal",)
+    rucio: Rucio = Rucio()
+    metacat: Metacat = Metacat()

@@ -6,6 +6,7 @@ import re
 from datetime import date
 from urllib.parse import urlsplit
 
+from dmtools.settings import catalogues_checks
 from dmtools.settings.datalogger import Datalogger
 from dmtools.settings.lines import Place
 
@@ -30,7 +31,7 @@ def check(found: Datalogger) -> Found:
         seen.setdefault(device.name, number)
     if not found.devices and not found.paramfile:
         said.append((("devices",), "names no device; leave the key out for those of the simulator"))
-    return said
+    return said + catalogues_checks.check(found.catalogues, found.rucio, found.metacat)
 
 
 def _url(url: str) -> str:

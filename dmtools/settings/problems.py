@@ -71,6 +71,8 @@ def _fields(place: Place, kind: type[Struct], table: dict[str, Any]) -> Found:
 
 
 def _value(place: Place, hint: Any, value: Any) -> Found:
+    if (part := part_struct(hint)) is not None and isinstance(value, dict):
+        return _fields(place, part, value)
     inner = item_struct(hint)
     if inner is not None and isinstance(value, list):
         found: Found = []
@@ -91,6 +93,11 @@ def item_struct(hint: Any) -> type[Struct] | None:
     """The Struct in `tuple[Struct, ...]`; None for every other type."""
     first = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
     return first if isinstance(first, type) and issubclass(first, Struct) else None
+
+
+def part_struct(hint: Any) -> type[Struct] | None:
+    """A hint that is itself a Struct, a section within a section; None for every other type."""
+    return hint if isinstance(hint, type) and issubclass(hint, Struct) else None
 
 
 _WORDS = {
