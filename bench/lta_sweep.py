@@ -2,6 +2,7 @@
 
     .venv/bin/python bench/lta_sweep.py back|dump|remote|scanner|server [--workers 2] [--stages NAME,...] [--sample N --seed N]
                                                [--faults KILL,ENOSPC,EIO,EDQUOT,EACCES]
+                                               [--ends]
 
 A point is a row as of bench/kill_sweep.py. `copies` are what must be opened once after the plain passes: of scanner the three
 in the buffer, of back the three files that were restored; of dump the bundles; of remote

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.faults import sweep
+from tests.faults import calls, sweep
 from tests.faults.calls import NO_MORE, Call
 from tests.faults.machine import copy_tree
 from tests.faults.sweep import Row
@@ -43,14 +43,23 @@ def plan(chosen: tuple[Any, Any], tree: Path, options: argparse.Namespace) -> li
     machine = make(tree)
     try:
         module.prepare(machine)
-        found = {name: module.points(machine, module.BY_NAME[name]) for name in options.stages or module.BY_NAME}
+        found = {name: _points(chosen, machine, name, options.ends) for name in options.stages or module.BY_NAME}
     finally:
         machine.close()
     made = []
-    for name, calls in found.items():
-        some = sweep.sample(calls, options.sample, options.seed) if options.sample else calls
+    for name, every in found.items():
+        some = sweep.sample(every, options.sample, options.seed) if options.sample else every
         made += [(name, call, fault) for fault in options.faults for call in some if fault == "KILL" or call.subject != NO_MORE]
     return made
+
+
+def _points(chosen: tuple[Any, Any], machine: Any, stage: str, ends: bool) -> list[Call]:
+    module, _ = chosen
+    found: list[Call] = module.points(machine, module.BY_NAME[stage])
+    if not ends:
+        return found
+    kept = calls.ends_of_runs(machine.place / "trace", machine.home)
+    return [call for call in found if call.subject == NO_MORE or (call.name, call.number) in kept]
 
 
 def main(sweeps: Sweeps, what: str) -> int:
@@ -63,6 +72,7 @@ def main(sweeps: Sweeps, what: str) -> int:
     parser.add_argument("--faults", type=words, default=list(FAULTS))
     parser.add_argument("--sample", type=int, default=0, help="points of each stage and fault; 0: all")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ends", action="store_true", help="of a run of writes to one file the first two and the last")
     options = parser.parse_args()
     chosen = sweeps[options.command]
     tree = copy_tree(Path(tempfile.mkdtemp(prefix="dmf-tree-")))

@@ -68,12 +68,31 @@ def relevant_in(log: Path, home: Path) -> list[Call]:
     """The same of a log that strace has written with WATCH."""
     found: dict[tuple[str, int], Call] = {}
     last: dict[str, int] = {}
-    for _, call in _threads(log, home):
+    for _, _, call in _threads(log, home):
         last[call.name] = max(call.number, last.get(call.name, 0))
         if call.subject:
             found.setdefault((call.name, call.number), call)
     ends = [Call(name, last[name] + 1, NO_MORE) for name in {name for name, _ in found}]
     return sorted([*found.values(), *ends], key=lambda call: (CALLS.index(call.name), call.number))
+
+
+def ends_of_runs(log: Path, home: Path) -> set[tuple[str, int]]:
+    """(name, number) of the calls in a log that are not in the midst of a run: writes to one file with nothing between them.
+
+    sqlite writes the pages of a transaction so, and whatever part of them is there, none counts. The first two and the last
+    of a run stand for it.
+    """
+    runs: list[list[Call]] = []
+    last: dict[str, list[Call]] = {}
+    for thread, _, call in _threads(log, home):
+        if not call.subject:
+            continue
+        run = last.get(thread)
+        if run is None or (run[-1].name, run[-1].subject) != (call.name, call.subject):
+            runs.append(run := [])
+            last[thread] = run
+        run.append(call)
+    return {(call.name, call.number) for run in runs for call in (*run[:2], run[-1])}
 
 
 def disturbed(
@@ -98,7 +117,7 @@ def rule(call: Call, fault: str) -> list[str]:
 
 def met(log: Path, home: Path, call: Call, *, killed: bool) -> Call | None:
     """The call that was hit, by the log."""
-    same = [(injected or killed, found) for injected, found in _threads(log, home) if found.name == call.name]
+    same = [(injected or killed, found) for _, injected, found in _threads(log, home) if found.name == call.name]
     hit = [found for disturbed_now, found in same if disturbed_now and found.number == call.number]
     if killed and not hit:
         raise AssertionError(f"killed, but not at {call}: {log.read_text()}")
@@ -123,14 +142,14 @@ def _strace(command: Sequence[str], env: dict[str, str], log: Path, options: lis
     )
 
 
-def _threads(log: Path, home: Path) -> Iterable[tuple[bool, Call]]:
-    """Each call of the log (was an error injected?), numbered as strace counts: by thread and name."""
+def _threads(log: Path, home: Path) -> Iterable[tuple[str, bool, Call]]:
+    """Each call of the log: its thread, was an error injected?; numbered as strace counts: by thread and name."""
     counts = Counter[tuple[str, str]]()
     for line in log.read_text("utf-8", "replace").splitlines():
         if match := _LINE.match(line):
             thread, name, rest = match.groups()
             counts[thread, name] += 1
-            yield "(INJECTED)" in rest, Call(name, counts[thread, name], _subject(name, rest, home))
+            yield thread, "(INJECTED)" in rest, Call(name, counts[thread, name], _subject(name, rest, home))
 
 
 def _subject(name: str, rest: str, home: Path) -> str:
