@@ -1,6 +1,7 @@
 """The text of an answer -> samples. A line that is not understood is never skipped: the whole answer is refused, by name.
 
-Lines that hold nothing but two plain numbers go to pyarrow's CSV reader, all at once; every other line is looked at by itself.
+Lines of two plain numbers that look alike are read by whole columns; other such lines by pyarrow's CSV reader, all at once; every
+other line is looked at by itself.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from dmtools.datalogger.columns import columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,12 +80,11 @@ class Reader:
 
     def feed(self, piece: bytes) -> None:
         """The next bytes."""
-        whole, newline, rest = piece.rpartition(b"\n")
-        if not newline:
-            self._rest += piece
-        else:
-            self._lines(self._rest + whole + newline)
-            self._rest = rest
+        text = self._rest + piece
+        whole = text.rfind(b"\n") + 1
+        if whole:
+            self._lines(text[:whole])
+        self._rest = text[whole:]
         if len(self._rest) > LONGEST:
             raise Trouble(UNREAD, f"a line of more than {LONGEST} bytes: {_shown(self._rest)}")
 
@@ -117,10 +119,14 @@ class Reader:
         """Whole lines: mostly all are two plain numbers."""
         import numpy as np
 
+        plain = columns(text)
+        if plain is not None:
+            self._keep(*plain)
+            return
         if b"\r" not in text and not text.startswith(b"\xef"):  # the CSV reader would take both for something else
-            columns = _fast(_tidy(text))
-            if columns is not None and np.isfinite(columns[0]).all() and np.isfinite(columns[1]).all():
-                self._keep(*columns)
+            found = _fast(_tidy(text))
+            if found is not None and np.isfinite(found[0]).all() and np.isfinite(found[1]).all():
+                self._keep(*found)
                 return
         self._looked_at(text)
 
@@ -196,9 +202,9 @@ def _numbers(text: bytes) -> tuple[Floats, Floats]:
     """Lines `NUMBER NUMBER`. Raises Trouble that shows the first that is none."""
     import numpy as np
 
-    columns = _fast(text)
-    if columns is not None and not np.isinf(columns[0]).any() and not np.isinf(columns[1]).any():
-        return columns
+    found = _fast(text)
+    if found is not None and not np.isinf(found[0]).any() and not np.isinf(found[1]).any():
+        return found
     rows = [_sample(line.strip()) for line in text.splitlines() if line.strip()]
     return np.array([at for at, _ in rows]), np.array([value for _, value in rows], np.float64)
 
