@@ -160,10 +160,8 @@ def _look(line: bytes) -> _Look | None:
     if found is None:
         return None
     decimals, last = len(found["decimals"] or b""), found.end("whole") - 1
-    lead = slice(max(found.start("gap") + 1, last - _LEAD), last)
+    lead = slice(max(found.start("gap") + 1, min(found.end("gap"), last - _LEAD)), last)
     pattern, leading = np.frombuffer(line, np.uint8).copy(), np.zeros(len(line))
-    if line[lead.start - 1] != BLANK:
-        return None
     pattern[lead] = BLANK
     leading[lead] = 10.0 ** np.arange(last - lead.start + decimals, decimals, -1)
     spans = (found.span("seconds"), found.span("parts")), ((last, last + 1), found.span("decimals"))
