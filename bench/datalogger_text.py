@@ -10,9 +10,9 @@ in a process of its own, bound to one core, the sides in turn:
             which has pandas and tables (they are no part of dmtools)
   packed    the same with to_hdf(complevel=1, complib="zlib"): shuffled and deflated as ours is
 First it is proved that the files of ours, pandas and packed hold the same numbers. Printed: CPU seconds of each sample, their
-medians and ratios, peak memory, bytes of the file. ours must be at least 2.5 times as fast as both, at least half as fast as arrow,
-and stay below 300 MB however long the text is. Beside pandas' default this is not reached (1.3 to 1.7): half of our time goes into
-what that leaves out, the draft and the compression.
+medians and ratios, peak memory, bytes of the file. ours must be at least 2.5 times as fast as both, at least half as fast as
+arrow, and stay below 300 MB however long the text is. Beside pandas' default this is not reached (1.3 to 1.7): half of our time
+goes into what that leaves out, the draft and the compression.
 """
 
 from __future__ import annotations
