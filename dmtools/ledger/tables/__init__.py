@@ -2,7 +2,7 @@
 
 from dmtools.ledger.tables.common import component, flow, hold, installation, journal, lease, sighting, tally
 from dmtools.ledger.tables.daq import daq_disk, daq_file, daq_zip
-from dmtools.ledger.tables.datalogger import datalogger_declaration, datalogger_file, datalogger_window
+from dmtools.ledger.tables.datalogger import datalogger_declaration, datalogger_file, datalogger_gap, datalogger_window
 from dmtools.ledger.tables.datalogger_timeline import (
     datalogger_restart,
     datalogger_supercycle,
@@ -36,6 +36,7 @@ __all__ = [
     "daq_zip",
     "datalogger_declaration",
     "datalogger_file",
+    "datalogger_gap",
     "datalogger_restart",
     "datalogger_supercycle",
     "datalogger_timeline",
@@ -69,4 +70,4 @@ __all__ = [
     "web_user",
 ]
 
-SCHEMA = "0008"  # the newest migration: what this program reads and writes
+SCHEMA = "0009"  # the newest migration: what this program reads and writes

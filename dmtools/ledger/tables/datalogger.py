@@ -86,3 +86,16 @@ datalogger_declaration = table(
     UniqueConstraint("file_id", "catalogue", name="datalogger_declaration_once"),
     Index("datalogger_declaration_state", "state", "since"),
 )
+
+# A stretch of a window of which there are no samples: `kind` empty (the logger has none), stars (it has no numbers) or lost
+# (it had forgotten it). What is before the window's `upto` and in no stretch is had.
+datalogger_gap = table(
+    "datalogger_gap",
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("window_id", BigInteger, nullable=False),
+    Column("start", Instant, nullable=False),
+    Column("end", Instant, nullable=False),
+    Column("kind", Word, nullable=False),
+    Column("why", Words, nullable=False),
+    Index("datalogger_gap_window", "window_id", "start"),
+)
