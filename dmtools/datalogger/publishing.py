@@ -129,18 +129,7 @@ def _out(this: Pass, home: Home, file: File, held: Sequence[Window]) -> bool:
         why = f"the directory {file.place.parent} is not there"
         this.problem("not published", file.place.name, why=why, left=f"its draft is {file.draft}", next="mount it, or make it")
         return False
-    hidden = file.place.with_name(f".{file.place.name}.part")
-    if not os.path.lexists(file.place):
-        try:
-            _copy(file.draft, hidden)
-            if hdf5.adler32(hidden) != (file.bytes, file.adler32):
-                raise hdf5.Damaged(f"the copy in {file.place.parent} differs from the draft")
-            durable.rename_new(hidden, file.place)
-            durable.fsync_dir(file.place.parent)
-        except FileExistsError:
-            pass  # judged below
-        finally:
-            hidden.unlink(missing_ok=True)
+    copy_out(file)
     if hdf5.adler32(file.place) != (file.bytes, file.adler32):
         why = f"another file of this name is in {file.place.parent}"
         left, step = f"it was not touched; ours is {file.draft}", "look at it and move it away; the next pass goes on"
@@ -151,6 +140,23 @@ def _out(this: Pass, home: Home, file: File, held: Sequence[Window]) -> bool:
     this.ledger.transact(lambda c: journal.advance(c, tables.datalogger_file, FILE_STATES, [move], by=this.by, at=at))
     this.log(f"published {file.place}: {len(held)} devices, {file.bytes} bytes")
     return True
+
+
+def copy_out(file: File) -> None:
+    """The draft to its place, whole and proved, unless something stands there. Raises Damaged, OSError."""
+    if os.path.lexists(file.place):
+        return
+    hidden = file.place.with_name(f".{file.place.name}.part")
+    try:
+        _copy(file.draft, hidden)
+        if hdf5.adler32(hidden) != (file.bytes, file.adler32):
+            raise hdf5.Damaged(f"the copy in {file.place.parent} differs from the draft")
+        durable.rename_new(hidden, file.place)
+        durable.fsync_dir(file.place.parent)
+    except FileExistsError:
+        pass  # whoever asks for it judges
+    finally:
+        hidden.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:

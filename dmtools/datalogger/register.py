@@ -24,6 +24,8 @@ PIPELINE = Pipeline(
     probes="dmtools.datalogger.probes:figures",
     buffers="dmtools.datalogger.outlook:buffers",
     stuck="dmtools.datalogger.outlook:stuck",
+    check="dmtools.datalogger.check:check",
+    repair="dmtools.datalogger.repair:repair",
     notes="dmtools.datalogger.outlook:notes",
     person="dm-monitoring datalogger",
 )
