@@ -13,7 +13,7 @@ from dmtools.settings.lta import Lta
 
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0)]
-PORTS = ("dm-web", "dqm-server", "lta-rest-server", "fts1", "fts2", "dqm", "datalogger", "daq", "archive")
+PORTS = ("dm-web", "dqm-server", "lta-rest-server", "fts1", "fts2", "dqm", "datalogger", "daq", "archive", "metacat")
 
 
 class Database(Struct, frozen=True, kw_only=True):
