@@ -42,6 +42,8 @@ class Logger:
     keep_days: float
     nodes: dict[str, str] = field(default_factory=dict)  # of devices that are not where they were asked for
     fold: int = 0  # which of two equal hours of a clock change a wall-clock time means
+    gaps: dict[str, list[tuple[int, int]]] = field(default_factory=dict)  # [start, end) in ms without samples
+    now: Callable[[], datetime] = clock.now
 
     def answer(self, command: str) -> Answer:
         """The answer to what follows `acl=`, decoded."""
@@ -66,12 +68,19 @@ class Logger:
         window = self._window(said, "start", "end")
         if isinstance(window, str):
             return _text(window)
-        some = signals.ticks(self._hertz(name), *window)
+        some = [ticks for part in self._without_gaps(name, *window) if (ticks := signals.ticks(self._hertz(name), *part))]
         if not some:
             return _text("No values\n")
+        blocks = (block for ticks in some for block in _blocks(ticks))
         if said.get("date_format") == "'utc_seconds'":
-            return Answer((signals.lines(name, self._hertz(name), part) for part in _blocks(some)), samples=True)
-        return Answer((self._dated(name, part) for part in _blocks(some)), samples=True)
+            return Answer((signals.lines(name, self._hertz(name), part) for part in blocks), samples=True)
+        return Answer((self._dated(name, part) for part in blocks), samples=True)
+
+    def _without_gaps(self, name: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        for first, last in sorted(self.gaps.get(name, [])):
+            yield start, min(end, first)
+            start = max(start, last)
+        yield start, end
 
     def _dated(self, name: str, some: range) -> bytes:
         found = []
@@ -95,7 +104,7 @@ class Logger:
             except (KeyError, ValueError):
                 return f"!Invalid {key} time - CLIB_SYNTAX"
             ends.append(int(wall.replace(tzinfo=ZONE, fold=self.fold).timestamp() * 1000))
-        now = int(clock.now().timestamp() * 1000)
+        now = int(self.now().timestamp() * 1000)
         return max(ends[0], now - int(self.keep_days * 86_400_000)), min(ends[1], now)
 
     def _events(self, parts: list[str]) -> Answer:
@@ -117,7 +126,7 @@ class Logger:
             return _text(f"Invalid device name ({parts[-1]}) - DIO_NO_SUCH")
         if parts[-1].startswith("setting "):
             return _text(f"{float(signals.SUPERCYCLE):.6f}\n")
-        return _text(f"{clock.now().timestamp() % float(signals.SUPERCYCLE):.6f}\n")
+        return _text(f"{self.now().timestamp() % float(signals.SUPERCYCLE):.6f}\n")
 
     def _show(self, parts: list[str]) -> Answer:
         name = parts[-1].rpartition(" ")[2]
