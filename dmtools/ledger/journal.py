@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Table, Update, bindparam, insert, literal, select
+from sqlalchemy import Connection, Insert, Table, Update, bindparam, insert, select
 
 from dmtools.ledger import late, tables
 from dmtools.ledger.chunks import chunks
@@ -44,10 +44,18 @@ class States:
 
     def legal(self, before: str, after: str) -> bool:
         """May an item go from `before` to `after`?"""
-        return any(state.name == before and after in state.next for state in self.states)
+        return (before, after) in self._pairs
 
     def names(self) -> tuple[str, ...]:
         """The states in order."""
+        return self._names
+
+    @functools.cached_property
+    def _pairs(self) -> frozenset[tuple[str, str]]:
+        return frozenset((state.name, after) for state in self.states for after in state.next)
+
+    @functools.cached_property
+    def _names(self) -> tuple[str, ...]:
         return tuple(state.name for state in self.states)
 
 
@@ -68,8 +76,13 @@ class Move:
     values: tuple[tuple[str, Any], ...] = ()
 
 
-def advance(connection: Connection, table: Table, states: States, moves: Sequence[Move], *, by: str, at: datetime) -> None:
-    """Makes all moves or none. Raises Stale when an item is no longer in the state it was read in, IllegalMove."""
+def advance(
+    connection: Connection, table: Table, states: States, moves: Sequence[Move], *, by: str, at: datetime, kept: bool = False
+) -> None:
+    """Makes all moves or none. Raises Stale when an item is no longer in the state it was read in, IllegalMove.
+
+    `kept`: the caller has read the items in this transaction and keeps them from others: nobody need wait for the result.
+    """
     alike: dict[tuple[Any, ...], list[Move]] = defaultdict(list)
     for move in moves:
         if not states.legal(move.before, move.after):
@@ -78,13 +91,13 @@ def advance(connection: Connection, table: Table, states: States, moves: Sequenc
     lone: list[Move] = []
     done = 0
     for (before, after, values), group in alike.items():
-        if len(group) < (MANY if connection.dialect.name == "sqlite" else MANY_AWAY):
+        if len(group) < _many(connection):
             lone += group
             continue
         row = {"_before": before, "state": after, "since": at, **dict(values)}
         for part in chunks([move.item for move in group]):
-            done += connection.execute(_moving(table, tuple(row), many=True), {**row, "_id": part}).rowcount
-    done += _advance_each(connection, table, lone, at)
+            done += _changed(connection, _moving(table, tuple(row), many=True), [{**row, "_id": part}], len(part), kept=kept)
+    done += _advance_each(connection, table, lone, at, kept=kept)
     if done != len(moves):
         raise Stale(f"{len(moves) - done} of {len(moves)} items of {states.pipeline} changed meanwhile")
     record(connection, states, moves, by=by, at=at, table=table)
@@ -92,12 +105,26 @@ def advance(connection: Connection, table: Table, states: States, moves: Sequenc
         count_moves(connection, states.pipeline, moves, at)
 
 
-def _advance_each(connection: Connection, table: Table, moves: Sequence[Move], at: datetime) -> int:
+def _many(connection: Connection) -> int:
+    return MANY if connection.dialect.name == "sqlite" else MANY_AWAY
+
+
+def _advance_each(connection: Connection, table: Table, moves: Sequence[Move], at: datetime, *, kept: bool) -> int:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for move in moves:
         row = {"_id": move.item, "_before": move.before, "state": move.after, "since": at, **dict(move.values)}
         groups[tuple(row)].append(row)
-    return sum(connection.execute(_moving(table, columns, many=False), rows).rowcount for columns, rows in groups.items())
+    return sum(
+        _changed(connection, _moving(table, columns, many=False), rows, len(rows), kept=kept) for columns, rows in groups.items()
+    )
+
+
+def _changed(connection: Connection, statement: Update, rows: list[dict[str, Any]], items: int, *, kept: bool) -> int:
+    """How many items it met: all of them, when the caller keeps them in their state."""
+    if not kept:
+        return connection.execute(statement, rows).rowcount
+    late.execute(connection, statement, rows)
+    return items
 
 
 @functools.lru_cache(maxsize=1000)
@@ -119,15 +146,21 @@ def record(
     for (before, after, why), items in alike.items():
         entry = {"at": at, "pipeline": states.pipeline, "kind": states.kind, "from_state": before or None, "to_state": after}
         entry |= {"by": by, "why": why}
-        if table is None or len(items) < MANY:
+        if table is None or len(items) < _many(connection):
             lone += [{**entry, "item": item} for item in items]
             continue
-        words = [literal(value, tables.journal.c[name].type) for name, value in entry.items()]
         for part in chunks(items):
-            rows = select(*words, table.c.id).where(table.c.id.in_(part))
-            connection.execute(insert(tables.journal).from_select([*entry, "item"], rows, include_defaults=False))
+            late.execute(connection, _entries(table, tuple(entry)), [{**entry, "_id": part}])
     if lone:
         late.execute(connection, _ENTRY, lone)
+
+
+@functools.lru_cache(maxsize=100)
+def _entries(table: Table, names: tuple[str, ...]) -> Insert:
+    """The same entry for many items of a table."""
+    words = [bindparam(name, type_=tables.journal.c[name].type) for name in names]
+    found = select(*words, table.c.id).where(table.c.id.in_(bindparam("_id", expanding=True)))
+    return insert(tables.journal).from_select([*names, "item"], found, include_defaults=False)
 
 
 def note(connection: Connection, pipeline: str, kind: str, item: int, *, by: str, at: datetime, why: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, exc, insert, select
+from sqlalchemy import Connection, bindparam, delete, exc, insert, select, text
 
 from dmtools import clock
 from dmtools.ledger import Ledger, late, tables
-from dmtools.ledger.engine import _mariadb
+from dmtools.ledger.engine import LedgerUnavailable, _mariadb
 
 TABLE = tables.sighting
 NEW = insert(TABLE)
@@ -62,4 +62,39 @@ def test_an_error_of_one_takes_all_of_the_transaction_back_and_nothing_is_left_f
     ledger.transact(lambda c: late.execute(c, NEW, [row("e")]))
     with ledger.read() as connection:
         assert there(connection) == {"e": "x"}
+    ledger.close()
+
+
+PLACE = select(TABLE.c.name, TABLE.c.value).where(TABLE.c.name.in_(bindparam("names", expanding=True))).order_by(TABLE.c.name)
+
+
+def test_what_is_asked_of_the_driver_itself_sees_what_is_late_and_its_errors_are_told_as_all_others(ledger: Ledger) -> None:
+    def asked(connection: Connection) -> list[Any]:
+        late.execute(connection, NEW, [row("1"), row("2", VALUES[2]), row("3")])
+        return late.rows(connection, PLACE, {"names": [1, 2]})
+
+    assert ledger.transact(asked) == [("1", "x"), ("2", VALUES[2])]
+    tries = []
+
+    def locked(connection: Connection) -> list[Any]:
+        tries.append(connection)
+        if len(tries) == 1:  # MariaDB's own words for a deadlock: the whole transaction comes again
+            return late.rows(connection, text("SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213"), {})  # type: ignore[arg-type]
+        return late.rows(connection, PLACE, {"names": [3]})
+
+    assert ledger.transact(locked) == [("3", "x")]
+    assert len(tries) == 2
+    ledger.close()
+
+
+def test_a_connection_that_is_lost_while_the_driver_is_asked_is_told_and_not_used_again(ledger: Ledger) -> None:
+    def killed(connection: Connection) -> list[Any]:
+        number = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one()
+        with ledger.read() as other:
+            other.exec_driver_sql(f"KILL {number}")
+        return late.rows(connection, PLACE, {"names": [1]})
+
+    with pytest.raises(LedgerUnavailable):
+        ledger.transact(killed)
+    assert ledger.transact(lambda c: late.rows(c, PLACE, {"names": [1]})) == []
     ledger.close()

@@ -44,7 +44,6 @@ lta_bundle = table(
     Index("lta_bundle_state", "state", "destination", "ready"),
     Index("lta_bundle_since", "state", "since"),
     Index("lta_bundle_ideal", "ideal_key"),
-    Index("lta_bundle_audited", "state", "audited"),
     Index("lta_bundle_directory", "directory_id"),
     Index("lta_bundle_sha512", "sha512"),
     Index("lta_bundle_twin", "twin"),

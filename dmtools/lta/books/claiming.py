@@ -30,7 +30,7 @@ def claim(desk: Desk, ask: Claim) -> Bundles:
         return Bundles(bundles=())
     fixed = {"destination": ask.destination, **({} if ask.home is None else {"home": ask.home})}
     columns = rows.asked(desk.connection, TABLE, Bundle)
-    found = rows.read(Bundle, claims.ready(desk, TABLE, columns, ask.states, fixed, ask.most, ask.ids))
+    found = claims.ready(desk, TABLE, columns, ask.states, fixed, ask.most, ask.ids, Bundle)
     if found_room is None:
         return Bundles(
             bundles=claims.taken(Bundle, found, claims.take(desk, TABLE, [r.id for r in found], ask.holder, ask.seconds))

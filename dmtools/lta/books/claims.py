@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, Select, Table, Update, bindparam, func, select, tuple_, update
 
 from dmtools.ledger import late
@@ -25,18 +26,19 @@ from dmtools.lta.books.desk import Desk
 
 def ready(
     desk: Desk, table: Table, columns: tuple[Any, ...], states: Sequence[str], fixed: dict[str, Any], most: int,
-    ids: Sequence[int] = (),
+    ids: Sequence[int] = (), kind: type[Struct] | None = None,
 ) -> list[AnyRow]:  # fmt: skip
     """Things that can be claimed, kept for this transaction; what others are just taking is passed over.
 
     One state after the other, that with the longest waiting one first: so the index gives them in order, and only what is
-    taken is kept from others. `fixed`: columns that must have these values.
+    taken is kept from others. `fixed`: columns that must have these values; `kind`: what `rows.asked` gave the columns for.
     """
     given: dict[str, Any] = {"now": desk.now, **fixed, **({"ids": list(ids)} if ids else {})}
     found: list[AnyRow] = []
     for state in _by_age(desk, table, list(dict.fromkeys(states)), given):
         asked = {**given, "state": state, "most": most - len(found)}
-        found += desk.connection.execute(_claiming(table, columns, tuple(fixed), bool(ids)), asked).all()
+        query = _claiming(table, columns, tuple(fixed), bool(ids))
+        found += rows.read(desk.connection, kind, query, asked) if kind else desk.connection.execute(query, asked).all()
         if len(found) >= most:
             break
     return found
@@ -71,18 +73,15 @@ def _claiming(table: Table, columns: tuple[Any, ...], fixed: tuple[str, ...], id
 def take(desk: Desk, table: Table, ids: Sequence[int], holder: str, seconds: int) -> dict[str, Any]:
     """Claims what `ready` gave; what was written beside the fence, which is larger by one."""
     values = {"holder": holder, "ready": desk.after(seconds)}
-    if len(ids) == 1:
-        late.execute(desk.connection, _taking(table, many=False), [{**values, "_id": ids[0]}])
-    elif ids:
-        desk.connection.execute(_taking(table, many=True), {**values, "_id": list(ids)})
+    if ids:
+        late.execute(desk.connection, _taking(table), [{**values, "_id": list(ids)}])
     return values
 
 
 @functools.cache
-def _taking(table: Table, *, many: bool) -> Update:
+def _taking(table: Table) -> Update:
     named: dict[str, Any] = {name: bindparam(name) for name in ("holder", "ready")}
-    mine = table.c.id.in_(bindparam("_id", expanding=True)) if many else table.c.id == bindparam("_id")
-    return update(table).where(mine).values(fence=table.c.fence + 1, **named)
+    return update(table).where(table.c.id.in_(bindparam("_id", expanding=True))).values(fence=table.c.fence + 1, **named)
 
 
 def taken(kind: type[rows.S], found: Sequence[AnyRow], values: dict[str, Any]) -> tuple[rows.S, ...]:

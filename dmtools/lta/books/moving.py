@@ -60,7 +60,7 @@ def write(desk: Desk, changes: Sequence[Change]) -> list[Bundle]:
             back[row.destination] = back.get(row.destination, 0) + row.reserved - values["reserved"]
     for destination, n in sorted(back.items()):
         give_back(desk, destination, n)
-    journal.advance(desk.connection, TABLE, STATES, moves, by=desk.who.name, at=desk.now)
+    journal.advance(desk.connection, TABLE, STATES, moves, by=desk.who.name, at=desk.now, kept=True)
     shown = [{name: value for name, value in change[2].items() if name in Bundle.__struct_fields__} for _, change in changes]
     pairs = zip(changes, shown, strict=True)
     return [rows.made(Bundle, row, state=change[0], since=desk.now, **values) for (row, change), values in pairs]

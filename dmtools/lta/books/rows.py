@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import BindParameter, ColumnElement, Connection, Select, Table, bindparam, func, literal_column, select
 
+from dmtools.ledger import late
 from dmtools.ledger.types import AnyRow, Instant
 from dmtools.lta.api import Unknown
 
@@ -32,15 +33,16 @@ def _packed(table: Table, kind: type[Struct]) -> Any:
     for name in kind.__struct_fields__:
         parts.append(literal_column(f"'{name}'"))
         if isinstance(table.c[name].type, Instant):
-            parts.append(func.date_format(table.c[name], literal_column("'%Y-%m-%dT%H:%i:%s.%fZ'")))
+            parts.append(func.date_format(literal_column(name), literal_column("'%Y-%m-%dT%H:%i:%s.%fZ'")))
         else:
-            parts.append(table.c[name])
+            parts.append(literal_column(name))  # a shorter text than with the table's name: it is parsed each time
     return func.json_object(*parts).label("packed")
 
 
-def read(kind: type[Struct], found: Iterable[AnyRow]) -> list[AnyRow]:
-    """What `asked` gave: rows, or things whose attributes are called as the columns."""
-    return [_decoder(kind).decode(row.packed) if "packed" in row._mapping else row for row in found]
+def read(connection: Connection, kind: type[Struct], query: Select[Any], values: dict[str, Any]) -> list[AnyRow]:
+    """What a query for `asked` gives: rows, or things whose attributes are called as the columns."""
+    found = late.rows(connection, query, values)
+    return found if connection.dialect.name == "sqlite" else [_decoder(kind).decode(packed) for (packed,) in found]
 
 
 @functools.cache
@@ -81,7 +83,7 @@ def holds(column: Any, part: str) -> ColumnElement[bool]:
 def locked(connection: Connection, table: Table, kind: type[Struct], ids: Sequence[int]) -> dict[int, AnyRow]:
     """The rows, by id, kept from others until the transaction ends; in one order, so that nobody waits crosswise."""
     query = _locking(table, asked(connection, table, kind))
-    return {row.id: row for row in read(kind, connection.execute(query, {"ids": sorted(set(ids))}))}
+    return {row.id: row for row in read(connection, kind, query, {"ids": sorted(set(ids))})} if ids else {}
 
 
 @functools.cache

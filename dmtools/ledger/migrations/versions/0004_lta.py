@@ -15,7 +15,6 @@ INDEXES = {
         "lta_bundle_state": ["state", "destination", "ready"],
         "lta_bundle_since": ["state", "since"],
         "lta_bundle_ideal": ["ideal_key"],
-        "lta_bundle_audited": ["state", "audited"],
         "lta_bundle_directory": ["directory_id"],
         "lta_bundle_sha512": ["sha512"],
         "lta_bundle_twin": ["twin"],
