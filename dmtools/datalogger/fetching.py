@@ -48,7 +48,7 @@ class Fetched:
     upto: float
     seconds: Any = None
     values: Any = None
-    stars: int = 0
+    starred: Any = None
     doubles: int = 0
     trouble: Trouble | None = None
     notes: list[str] = field(default_factory=list)
@@ -127,16 +127,20 @@ class _Piece:
 
         seconds, values, doubles = self._joined()
         kept = int(np.searchsorted(seconds, sure))
-        had = (seconds[:kept], values[:kept], self._stars(), doubles)
+        starred = self._starred()
+        had = (seconds[:kept], values[:kept], starred[starred < sure], doubles)
         return Fetched(self._wanted, self._node, sure, *had, trouble, self._notes)
 
     def _have(self, end: float) -> int:
         import numpy as np
 
-        return int(np.searchsorted(self._joined()[0], end)) + self._stars()
+        return int(np.searchsorted(self._joined()[0], end)) + len(self._starred())
 
-    def _stars(self) -> int:
-        return sum(reading.stars for reading in self._readings)
+    def _starred(self) -> Floats:
+        """When the `*****` were, each once."""
+        import numpy as np
+
+        return np.array(sorted({at for reading in self._readings for at in reading.starred}))
 
     def _joined(self) -> tuple[Floats, Floats, int]:
         import numpy as np

@@ -49,7 +49,7 @@ class Reading:
     `seconds`: UTC since 1970; `values`: as given, NaN and inf among them. `stars`: `*****`, which are no numbers; `twice`: rows
     that were there already; `differing`: of these, those with another value, of which the first was kept; `outside`: rows of
     other times; `beyond`: one of them, or a cut line, was past the end; `before`: the last of them that was before the start;
-    `none`: the logger said that there are no values.
+    `none`: the logger said that there are no values; `starred`: when the `*****` were.
     """
 
     seconds: Floats
@@ -61,6 +61,7 @@ class Reading:
     beyond: bool = False
     before: float = -math.inf
     none: bool = False
+    starred: tuple[float, ...] = ()
 
 
 class Reader:
@@ -71,7 +72,7 @@ class Reader:
         self._rest = b""
         self._seconds: list[Floats] = []
         self._values: list[Floats] = []
-        self._stars = 0
+        self._starred: list[float] = []
         self._outside = 0
         self._beyond = False
         self._before = -math.inf
@@ -95,12 +96,14 @@ class Reader:
         self._last(self._rest)
         seconds = np.concatenate(self._seconds) if self._seconds else np.empty(0)
         values = np.concatenate(self._values) if self._values else np.empty(0)
-        if self._none and (self._any or self._stars):
+        if self._none and (self._any or self._starred):
             raise Trouble(UNREAD, "it says that there are no values, and gives some")
-        if not (self._none or self._any or self._stars):
+        if not (self._none or self._any or self._starred):
             raise Trouble(CUT, "the answer is empty: no samples, and not said that there are none")
         kept, twice, differing = once(seconds, values)
-        return Reading(*kept, self._stars, twice, differing, self._outside, self._beyond, self._before, self._none)
+        stars = tuple(sorted(set(self._starred)))
+        counts = (len(stars), twice, differing, self._outside)
+        return Reading(*kept, *counts, self._beyond, self._before, self._none, stars)
 
     def _last(self, rest: bytes) -> None:
         """A line without its end may be cut anywhere, so its numbers are not taken; what it says otherwise is."""
@@ -156,7 +159,7 @@ class Reader:
         if value is not None:
             self._keep(np.array([at]), np.array([value]))
         elif self._start <= at < self._end:
-            self._stars += 1
+            self._starred.append(at)
         else:
             self._elsewhere(np.array([at]))
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from dmtools import clock
 from dmtools.control.passes import Pass
-from dmtools.datalogger import drafts, fetching, windows
+from dmtools.datalogger import drafts, fetching, gaps, windows
 from dmtools.datalogger.asking import Away, Logger
 from dmtools.datalogger.fetching import Fetched, Wanted
 from dmtools.datalogger.files import path_of, text_of
+from dmtools.datalogger.gaps import Gap
 from dmtools.datalogger.home import Home
 from dmtools.datalogger.reading import SAID, Trouble
 from dmtools.datalogger.states import ASKED, DONE, EMPTY, ERROR, INCOMPLETE, LOST, OWED
@@ -73,7 +74,11 @@ class Rounds:
         if not drafts.cut(path, found.rows):
             self.this.log(f"{found.shown}: the draft {path} lacks what is booked; it is asked for from its beginning")
             values = {**windows.AFRESH, "upto": found.start, **values}
-        values |= self._not_forgotten(found, values.get("upto", found.upto), now)
+        found = replace(found, upto=values.get("upto", found.upto))
+        values |= self._not_forgotten(found, now)
+        if not self._tell_lost(found, values["upto"]):
+            self._leave(found)
+            return None
         if found.state == ASKED:
             booked = windows.book(self.this, found, values)
         else:
@@ -83,11 +88,18 @@ class Rounds:
             return None
         return replace(found, state=ASKED, since=now, **values)
 
-    def _not_forgotten(self, window: Window, upto: datetime, now: datetime) -> dict[str, Any]:
+    def _not_forgotten(self, window: Window, now: datetime) -> dict[str, Any]:
         """Of a window that the logger has begun to forget, the rest is asked for."""
-        limit = now - timedelta(days=self.this.settings.datalogger.keep_days)
-        gone = min(limit, window.end)
-        return {"upto": gone, "forgotten": gone} if gone > upto else {"upto": upto}
+        gone = min(now - timedelta(days=self.this.settings.datalogger.keep_days), window.end)
+        return {"upto": gone, "forgotten": gone} if gone > window.upto else {"upto": window.upto}
+
+    def _tell_lost(self, window: Window, upto: datetime) -> bool:
+        """Books what was lost up to there, and clears what a killed pass left; False when the window is not ours any more."""
+        with self.this.ledger.read() as connection:
+            left = gaps.unbooked(connection, window)
+        why = f"the logger had forgotten it; before that: {window.reason or 'it was not asked for in time'}"
+        lost = [gaps.lost(window.upto, upto, why)] if upto > window.upto else []
+        return not (left or lost) or gaps.put(self.this, window, lost)
 
     def _ask(self, crew: ThreadPoolExecutor, open_: dict[Future[Fetched], Window], window: Window) -> None:
         """The next piece of it, in a thread; or its end, when nothing is left to ask for."""
@@ -116,9 +128,15 @@ class Rounds:
             values["rows"] = window.rows + len(found.seconds)
             values["first"] = window.first or _instant(float(found.seconds[0]))
             values["last"] = _instant(float(found.seconds[-1]))
-        values |= {"stars": window.stars + found.stars, "doubles": window.doubles + found.doubles}
+        values |= {"stars": window.stars + len(found.starred), "doubles": window.doubles + found.doubles}
         if found.notes:
             values["reason"] = "; ".join(found.notes)[:1000]
+        holes = self._holes(window, found)
+        if gone := [one.end for one in holes if one.kind == LOST]:
+            values["forgotten"] = max(gone)
+        if holes and not gaps.put(self.this, window, holes):
+            self._leave(window)
+            return None
         if not windows.book(self.this, window, values):
             self.this.log(f"{window.shown}: taken over by another pass")
             self._leave(window)
@@ -128,6 +146,16 @@ class Rounds:
             self._end(window, found.trouble)
             return None
         return window
+
+    def _holes(self, window: Window, found: Fetched) -> list[Gap]:
+        """What the answer lacks; where the logger has forgotten by now, it may have been there."""
+        near = window.last is not None and (window.forgotten is None or window.forgotten <= window.last)
+        last = window.last.timestamp() if window.last is not None and near else None
+        span = found.wanted.start, found.upto
+        holes = gaps.within(found.seconds, found.starred, span, found.wanted.hertz, last)
+        limit = clock.now() - timedelta(days=self.this.settings.datalogger.keep_days)
+        why = "the logger forgot it while it was asked for"
+        return [one if one.start >= limit else gaps.lost(one.start, one.end, why) for one in holes]
 
     def _end(self, window: Window, trouble: Trouble | None) -> None:
         """Done, empty, incomplete, in error, or lost, as far as it can be had."""

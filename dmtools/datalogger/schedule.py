@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from dmtools.control.passes import Pass
-from dmtools.datalogger import wall, windows
+from dmtools.datalogger import gaps, wall, windows
 from dmtools.datalogger.home import Home
 from dmtools.datalogger.states import LOST, OPEN, OWED
 from dmtools.datalogger.windows import DEVICE, SCHEDULE, W, Window
@@ -64,7 +64,10 @@ def forget(this: Pass, home: Home, now: datetime) -> None:
     for window in claimed(this, found):
         why = window.reason if window.state != OWED and window.reason else "it was not asked for in time"
         told = f"the logger keeps {this.settings.datalogger.keep_days:g} days; before that: {why}"
-        if windows.advance(this, window, LOST, told, {"reason": told, "forgotten": window.end}, now):
+        if not gaps.put(this, window, [gaps.lost(window.upto, window.end, told)] if window.upto < window.end else []):
+            continue
+        values = {"reason": told, "forgotten": window.end, "upto": window.end}
+        if windows.advance(this, window, LOST, told, values, now):
             had = f"{window.rows} samples up to {wall.stamp(window.upto)} are kept" if window.rows else "nothing of it was had"
             this.problem("lost", window.shown, why=told, left=had, next="nothing can bring it back; see dm-monitoring datalogger")
 
