@@ -14,6 +14,7 @@ from dmtools.control.holds import Hold
 if TYPE_CHECKING:
     from dmtools.control.entry import Trace
 
+LONG = 100  # characters of a list that goes on a line
 A_YEAR = 86400 * 365
 
 
@@ -184,6 +185,10 @@ def trace(one: Trace) -> Iterator[str]:
     for name, value in one.facts.items():
         if value not in (None, "", [], {}):
             parts = [f"{n} {state}" for state, n in value.items()] if isinstance(value, dict) else value
+            if isinstance(parts, list) and sum(map(len, map(str, parts))) > LONG:
+                yield one_line(f"  {name}:")
+                yield from (one_line(f"    {part}") for part in parts)
+                continue
             yield one_line(f"  {name}: {', '.join(parts) if isinstance(parts, list) else parts}")
     for entry in one.history:
         move = f"{entry.start or ''} -> {entry.end}" if entry.end else "note"

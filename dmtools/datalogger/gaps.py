@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -124,15 +124,19 @@ def _joined(found: Sequence[Gap]) -> Iterator[Gap]:
         yield held
 
 
-def facts(found: Sequence[Gap]) -> list[dict[str, Any]]:
-    """For JSON."""
-    return [{"start": clock.iso(one.start), "end": clock.iso(one.end), "kind": one.kind, "why": one.why} for one in found]
+def line(one: Gap) -> str:
+    """`2026-11-01T06:00:00Z to 2026-11-01T09:00:00Z lost: why`."""
+    return f"{_stamp(one.start)} to {_stamp(one.end)} {one.kind}: {one.why}"
 
 
 def said(found: Sequence[Gap]) -> str:
     """For people: how long all of each kind are together."""
     sums = {kind: sum(one.seconds for one in found if one.kind == kind) for kind in WORDS}
     return ", ".join(f"{clock.age(seconds)} {WORDS[kind]}" for kind, seconds in sums.items() if seconds)
+
+
+def _stamp(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%S}" + (f".{at:%f}".rstrip("0").rstrip(".")) + "Z"
 
 
 def _instant(seconds: float) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
@@ -13,7 +14,7 @@ from dmtools import clock, names
 from dmtools.control import hindrances, traces
 from dmtools.control.entry import Match, Question, Trace
 from dmtools.control.hindrances import Hindrance
-from dmtools.datalogger import files, wall, windows
+from dmtools.datalogger import files, gaps, wall, windows
 from dmtools.datalogger.files import F
 from dmtools.datalogger.states import DONE, EMPTY, LOST, OPEN, PUBLISHED
 from dmtools.datalogger.windows import W, Window
@@ -74,7 +75,7 @@ def _of_window(q: Question, window: Window) -> Trace:
     row = None
     if window.file_id is not None:
         row = q.connection.execute(select(tables.datalogger_file).where(F.id == window.file_id)).first()
-    facts = {
+    facts: dict[str, Any] = {
         "node": window.node,
         "start": clock.iso(window.start),
         "end": clock.iso(window.end),
@@ -89,9 +90,12 @@ def _of_window(q: Question, window: Window) -> Trace:
         "failures": window.failures,
         "file": str(files.of(row).place) if row is not None and row.state == PUBLISHED else None,
     }
+    holes = gaps.of(q.connection, window)
+    facts["gaps"] = [gaps.line(one) for one in holes]
     found = stands(q, window)
+    said = f"{found.said}; without samples: {gaps.said(holes)}" if holes else found.said
     history = traces.journal(q, "datalogger-window", window.id)
-    return Trace(window.shown, "datalogger", "window", window.state, found.said, found.step, facts, history, found.see)
+    return Trace(window.shown, "datalogger", "window", window.state, said, found.step, facts, history, found.see)
 
 
 def _of_file(q: Question, row: AnyRow) -> Trace:
