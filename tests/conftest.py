@@ -25,7 +25,7 @@ from dmtools.house.leftovers import end_all
 from tests import warm
 from tests.support import ROOT, TEST_MARK, Result, Server, command, environment, port_base, run, wait_until
 
-pytest_plugins = ("tests.real_components", "tests.real_batch")
+pytest_plugins = ("tests.real_components", "tests.real_batch", "tests.real_catalogues")
 BIG_ROOMS = ("journeys", "faults", "peers")
 # A fixture that stands on a component brings the marker with it.
 FIXTURE_NEEDS = {

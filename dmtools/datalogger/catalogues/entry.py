@@ -7,8 +7,6 @@ from datetime import datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from dmtools import clock
-
 SERVER, REFUSED, CREDENTIALS, SETTINGS, DIFFERS = "server", "refused", "credentials", "settings", "differs"
 
 
@@ -35,8 +33,8 @@ class Entry:
         """What is known of it beyond its name, size and checksum."""
         return {
             "kind": self.kind,
-            "start": str(clock.iso(self.start)),
-            "end": str(clock.iso(self.end)),
+            "start": f"{self.start:%Y-%m-%dT%H:%M:%SZ}",
+            "end": f"{self.end:%Y-%m-%dT%H:%M:%SZ}",
             "timezone": self.timezone,
             "devices": list(self.names),
             "rows": self.rows,

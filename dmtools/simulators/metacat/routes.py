@@ -42,7 +42,14 @@ def _answer(calls: Calls, handler: Handler, asked: deque[str], *, wants_token: b
         return str(problem).encode()
 
 
+class _Stream(list[Any]):
+    """Answered as a sequence of JSON texts, each behind a record separator."""
+
+
 def _json(value: Any) -> bytes:
+    if isinstance(value, _Stream):
+        bottle.response.content_type = "application/json-seq"
+        return b"".join(b"\x1e" + json.dumps(one).encode() + b"\n" for one in value)
     if isinstance(value, str):
         bottle.response.content_type = "text/plain"
         return value.encode()
@@ -93,11 +100,7 @@ class Calls:
             ("/data/dataset", "GET", lambda: shelf.shown_dataset(_said("dataset"))),
             ("/data/datasets", "GET", lambda: [shelf.shown_dataset(name) for name in shelf.datasets]),
             ("/data/dataset_counts", "GET", lambda: {"file_count": len(shelf.dataset(_said("dataset"))["files"])}),
-            (
-                "/data/dataset_files",
-                "GET",
-                lambda: self.shown([shelf.files[one] for one in shelf.dataset(_said("dataset"))["files"]]),
-            ),
+            ("/data/dataset_files", "GET", self.dataset_files),
             ("/data/create_dataset", "POST", lambda: shelf.make_dataset(_body(), self.user)),
             ("/data/declare_files", "POST", self.declare),
             ("/data/add_files", "POST", lambda: {"files_added": shelf.add(_said("dataset"), self.which())}),
@@ -140,6 +143,10 @@ class Calls:
         self.shelf.namespaces[name] = {"name": name, "owner_user": self.user, "owner_role": None, "description": ""}
         self.shelf.save()
         return self.shelf.namespaces[name]
+
+    def dataset_files(self) -> Any:
+        """One a line: of this call alone the client wants a stream."""
+        return _Stream(self.shown([self.shelf.files[name] for name in self.shelf.dataset(_said("dataset"))["files"]]))
 
     def declare(self) -> Any:
         """New files."""
