@@ -188,6 +188,8 @@ class Pipeline:
 
     `held`: (Connection, now) -> who holds what by the pipeline's own tables, an iterable of `claims.Claim`; `hand_back`:
     (Ledger, Settings, claims, by) -> those of them that it ended.
+
+    `site`: (Settings) -> a directory of plain files with an index.html, which dm-web shows below /NAME/ to who is signed in.
     """
 
     name: str
@@ -214,6 +216,7 @@ class Pipeline:
     works: str = ""
     held: str = ""
     hand_back: str = ""
+    site: str = ""
 
     def component_names(self) -> tuple[str, ...]:
         """The names of its components."""

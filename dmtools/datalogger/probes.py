@@ -12,6 +12,7 @@ from dmtools.control import probes
 from dmtools.control.entry import Figure, Probing
 from dmtools.datalogger import outlook
 from dmtools.datalogger.files import F
+from dmtools.datalogger.plots import where
 from dmtools.datalogger.states import DRAFT, LOST
 from dmtools.datalogger.windows import W
 
@@ -25,6 +26,7 @@ def figures(look: Probing) -> Iterator[Figure]:
     yield days_left(look)
     yield lost(look)
     yield waiting(look)
+    yield from site_age(look)
 
 
 def days_left(look: Probing) -> Figure:
@@ -59,3 +61,13 @@ def waiting(look: Probing) -> Figure:
     limits = look.settings.train_ok
     ranges = (probes.over(limits.oldest_warning_seconds), probes.over(limits.oldest_critical_seconds))
     return Figure("draft_waits", PIPELINE, seconds, said, "s", *ranges)
+
+
+def site_age(look: Probing) -> Iterator[Figure]:
+    """How long ago the plot site was looked through; nothing where there is none."""
+    made = where.made(look.settings)
+    if made is not None:
+        seconds, limit = max(0.0, (look.at - made).total_seconds()), 3600 * look.settings.datalogger.site_hours
+        said = f"datalogger: the plot site is of {clock.age(seconds)} ago"
+        said += ", older than [datalogger] site_hours: datalogger-json -v" if seconds > limit else ""
+        yield Figure("site_age", PIPELINE, seconds, said, "s", probes.over(limit), probes.over(4 * limit))

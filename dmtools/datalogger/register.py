@@ -16,7 +16,11 @@ PIPELINE = Pipeline(
     open=OPEN,
     done=(DONE, EMPTY),
     bad=(),  # nobody can bring back what is lost: dm-train-ok tells it for a week
-    components=(Component("params", "time series of devices, day by day -> HDF5", "0 1 * * *", PLACES),),
+    components=(
+        Component("params", "time series of devices, day by day -> HDF5", "0 1 * * *", PLACES),
+        Component("json", "statistics -> Plotly JSON and the plot site", "45 * * * *", optional=True),
+        Component("declare", "finished files -> the journal, Rucio, MetaCat", "15 * * * *"),
+    ),
     oldest=lambda connection, states: figures.oldest(connection, tables.datalogger_window, states),
     trace="dmtools.datalogger.traces:trace",
     search="dmtools.datalogger.traces:search",
@@ -28,4 +32,5 @@ PIPELINE = Pipeline(
     repair="dmtools.datalogger.repair:repair",
     notes="dmtools.datalogger.outlook:notes",
     person="dm-monitoring datalogger",
+    site="dmtools.datalogger.plots.where:directory",
 )

@@ -37,6 +37,8 @@ class Datalogger(Struct, frozen=True, kw_only=True):
     draft: where files are drafted, a local disk; empty: HOME/datalogger/draft
     out: where finished files go; empty: HOME/datalogger/out
     site: where the plot site goes; empty: HOME/datalogger/site
+    publish: where the plot site is brought by rsync besides, a directory or HOST:PATH; empty: nowhere
+    site_hours: a plot site that was not looked through for so long is old: it says so itself, and dm-train-ok does
     stats_url: where statistics go, sqlite:////ABSOLUTE/PATH or mysql+pymysql://USER@HOST/NAME; empty: HOME/datalogger/GMPSAI.db
     stats_password_file: the file of its password, which only you may read
     keep_days: how long the logger remembers; what was not had by then is lost
@@ -70,6 +72,8 @@ class Datalogger(Struct, frozen=True, kw_only=True):
     draft: str = ""
     out: str = ""
     site: str = ""
+    publish: Annotated[str, Meta(pattern=r"^([^-\s][^\s]*)?$")] = ""
+    site_hours: Annotated[float, Meta(gt=0)] = 26.0
     stats_url: str = ""
     stats_password_file: str = ""
     keep_days: Annotated[float, Meta(gt=0)] = 10.0

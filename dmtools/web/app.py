@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from dmtools.command.run import Refused
 from dmtools.control.entry import Pipeline
 from dmtools.ledger import LedgerUnavailable
 from dmtools.settings import Settings, SettingsError
-from dmtools.web import pages, sessions, signing, status
+from dmtools.web import pages, sessions, signing, sites, status
 from dmtools.web.acting import Acting
 from dmtools.web.asking import Asking
 from dmtools.web.finished import Finished
@@ -44,6 +45,7 @@ class StatusPage:
 
     def __init__(self, setup: Setup) -> None:
         self._log = setup.log
+        self._settings, self._entries = setup.settings, setup.entries
         self._news = News(setup.settings, setup.entries, setup.troubles)
         self._finished = Finished(self._news, setup.settings, setup.entries)
         self._signing = Signing(setup, self._news)
@@ -70,7 +72,15 @@ class StatusPage:
             ("POST", "/leases", self._leases),
             ("GET", "/healthz", self._healthz),
             ("GET", "/static/<name>", self._static),
+            *self._sites(),
         )
+
+    def _sites(self) -> Iterable[tuple[str, str, Callable[..., Any]]]:
+        for name, entry in self._entries.items():
+            if entry.site:
+                yield "GET", f"/{name}", partial(self._to_site, name)
+                yield "GET", f"/{name}/<path:path>", partial(self._site, entry)
+                yield "GET", f"/{name}/", partial(self._site, entry, "index.html")
 
     def look(self) -> str:
         """Why the tables can't be read now; empty when they can."""
@@ -140,6 +150,18 @@ class StatusPage:
         if found is None:
             raise bottle.HTTPError(404, f"no pipeline knows {asked!r}")
         return self._page(pages.page(asked, found, signed_in=True), token, session)
+
+    def _to_site(self, name: str) -> None:
+        raise signing.SeeOther(f"/{name}/")
+
+    def _site(self, entry: Pipeline, path: str) -> bytes:
+        self._session()
+        found = sites.file(self._settings, entry, path)
+        if found is None:
+            raise bottle.HTTPError(404, f"the site of {entry.name} has no {path!r}")
+        body, bottle.response.content_type, keeps = found
+        bottle.response.set_header("Cache-Control", KEEP if keeps else "private, no-cache")
+        return body
 
     def _require_tables(self) -> None:
         if problem := self._news.trouble():

@@ -54,6 +54,7 @@ def pipeline(entry: Pipeline, record: dict[str, Any], day: list[Hour], at: datet
     return {
         "name": entry.name,
         "meaning": entry.meaning,
+        "site": entry.site and f"/{entry.name}/",
         "word": record["control"]["state"],
         "rate": display.rate(record),
         "eta": display.eta(record, at),
