@@ -1,12 +1,14 @@
-"""Claim + advance of lta bundles on MariaDB by 16 clients, directly and through lta-rest-server; figures of many bundles.
+"""Claim + advance of lta bundles on MariaDB by 16 clients: driver alone, directly, by lta-rest-server; figures of many.
 
-    .venv/bin/python bench/lta_claims.py [--seconds 10] [--clients 16] [--bundles 100000] [--most 1 --most 20] [--only PART]
+    .venv/bin/python bench/lta_claims.py [--seconds 10] [--clients 16] [--bundles 100000] [--most 1 --most 20] [--only PART ...]
         [--rows 1000000] [--runs 5]
 
 A private MariaDB (READ COMMITTED, its log flushed at each commit). Each client is a process: it claims Untouched bundles, one
-at a time or 20 at a time, and brings them to JsonMade. Prints for each way: pairs of claim and advance a second and bundles a
-second, the pairs of each client, the CPU milliseconds of a pair (clients, server, database), and whether a bundle was had
-twice. Then `status` and the figures of dm-monitoring with --rows bundles, each sample. --only: direct, rest or figures.
+at a time or 20 at a time, and brings them to JsonMade. `driver` is the control: the same statements by pymysql alone
+(bench/lta_claims_raw.py). Prints for each way: pairs of claim and advance a second and bundles a second, the pairs of each
+client, the CPU milliseconds of a pair (clients, server, database) and so what all CPUs could do at most, their ratio to the
+control's, and whether a bundle was had twice. Then `status` and the figures of dm-monitoring with --rows bundles, each sample.
+--only: driver, direct, rest or figures; it may come several times.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
+import lta_claims_raw  # noqa: E402
 from sqlalchemy import insert, text  # noqa: E402
 
 from dmtools import clock, names  # noqa: E402
@@ -103,21 +106,36 @@ def clear(ledger: Ledger) -> None:
             connection.execute(text(f"TRUNCATE TABLE {table.name}"))
 
 
-def work(number: int, books_of: Callable[[], Books], most: int, at: float, until: float, out: Any) -> None:
+Begin = Callable[[int, int], Callable[[], list[int]]]  # a client by its number and how many a claim -> a pair of asks
+
+
+def by_books(books_of: Callable[[], Books]) -> Begin:
+    """Clients of our own tables, or of a server."""
+
+    def begin(number: int, most: int) -> Callable[[], list[int]]:
+        books = books_of()
+        answer(books, Status(), Figures)  # the connection is open
+        claim = Claim(states=(UNTOUCHED,), destination="nersc", most=most, holder=f"client {number}")
+
+        def pair() -> list[int]:
+            held = answer(books, claim, Bundles).bundles
+            moves = tuple(BundleMove(id=one.id, fence=one.fence, before=UNTOUCHED, to="JsonMade") for one in held)
+            return [one.id for one in answer(books, Advance(moves=moves), Bundles).bundles] if moves else []
+
+        return pair
+
+    return begin
+
+
+def work(number: int, begin: Begin, most: int, at: float, until: float, out: Any) -> None:
     """One client: claims and advances until its time is over; what it had, and its CPU seconds."""
-    books = books_of()
-    answer(books, Status(), Figures)  # the connection is open
+    pair = begin(number, most)
     time.sleep(max(0.0, at - time.time()))
     had: list[int] = []
     pairs = 0
     cpu = time.process_time()
-    while time.time() < until:
-        ask = Claim(states=(UNTOUCHED,), destination="nersc", most=most, holder=f"client {number}")
-        held = answer(books, ask, Bundles).bundles
-        if not held:
-            break
-        moves = tuple(BundleMove(id=one.id, fence=one.fence, before=UNTOUCHED, to="JsonMade") for one in held)
-        had += [one.id for one in answer(books, Advance(moves=moves), Bundles).bundles]
+    while time.time() < until and (done := pair()):
+        had += done
         pairs += 1
     out.put((number, pairs, had, time.process_time() - cpu, time.time()))
 
@@ -131,28 +149,31 @@ def cpu_of(*pids: int) -> float:
     return total / TICK
 
 
-def race(name: str, books_of: Callable[[], Books], most: int, options: argparse.Namespace, pids: dict[str, int]) -> set[int]:
-    """All clients at once; prints how it went."""
+def race(name: str, begin: Begin, most: int, options: argparse.Namespace, pids: dict[str, int]) -> float:
+    """All clients at once; prints how it went and gives the CPU milliseconds of a pair."""
     forks = multiprocessing.get_context("fork")
     out = forks.Queue()
-    at = time.time() + 5
+    at = time.time() + 4
     until = at + options.seconds
-    clients = [forks.Process(target=work, args=(n, books_of, most, at, until, out)) for n in range(options.clients)]
+    clients = [forks.Process(target=work, args=(n, begin, most, at, until, out)) for n in range(options.clients)]
     before = {who: cpu_of(pid) for who, pid in pids.items()}
     for client in clients:
         client.start()
-    results = sorted(out.get() for _ in clients)
+    results = sorted(out.get(timeout=options.seconds + 120) for _ in clients)
     for client in clients:
         client.join()
     spent = {who: cpu_of(pid) - before[who] for who, pid in pids.items()} | {"clients": sum(one[3] for one in results)}
     seconds = max(one[4] for one in results) - at
     pairs, had = sum(one[1] for one in results), [number for one in results for number in one[2]]
     rates = f"{pairs / seconds:.0f} pairs/s, {len(had) / seconds:.0f} bundles/s"
-    print(f"{name}, {most} a claim: {rates} (wanted {WANTED.get((name, most))}) in {seconds:.1f} s")
+    print(f"{name}, {most} a claim: {rates} (wanted {WANTED.get((name, most), '-')}) in {seconds:.1f} s")
     print(f"  pairs of each client: {' '.join(str(one[1]) for one in results)}")
-    print("  CPU ms a pair: " + ", ".join(f"{who} {1000 * used / max(1, pairs):.2f}" for who, used in spent.items()))
+    each: dict[str, float] = {who: 1000 * used / max(1, pairs) for who, used in spent.items()}
+    most_of_all = 1000 * (os.cpu_count() or 1) / sum(each.values())
+    told = ", ".join(f"{who} {cost:.2f}" for who, cost in each.items())
+    print(f"  CPU ms a pair: {told}, together {sum(each.values()):.2f}: {most_of_all:.0f} pairs/s would take all CPUs")
     print(f"  had: {len(had)}, twice: {len(had) - len(set(had))}", flush=True)
-    return set(had)
+    return sum(each.values())
 
 
 def figures(ledger: Ledger, home: Path, options: argparse.Namespace) -> None:
@@ -190,7 +211,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--most", type=int, action="append")
-    parser.add_argument("--only", choices=("direct", "rest", "figures"))
+    parser.add_argument("--only", choices=("driver", "direct", "rest", "figures"), action="append")
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="dml-", dir="/tmp"))
     maria = database(place)
@@ -205,15 +226,20 @@ def main() -> None:
         admin = Direct(ledger, Who("bench", ADMIN), settings)
         admin.do(AddToken(name="bench", role="operator", sha256=tokens.hashed("bench")))
         assert maria.process is not None
-        ways: dict[str, tuple[Callable[[], Books], dict[str, int]]] = {}
-        if options.only in (None, "direct"):
+        only = options.only or ["driver", "direct", "rest", "figures"]
+        ways: dict[str, tuple[Begin, dict[str, int]]] = {}
+        if "driver" in only:
+            raw = lambda number, most: lta_claims_raw.client(open_ledger(settings).engine, number, most)  # noqa: E731
+            ways["driver"] = (raw, {"database": maria.process.pid})
+        if "direct" in only:
             direct = lambda: Direct(open_ledger(settings), Who("bench", OPERATOR, LOCAL), settings)  # noqa: E731
-            ways["direct"] = (direct, {"database": maria.process.pid})
-        if options.only in (None, "rest"):
+            ways["direct"] = (by_books(direct), {"database": maria.process.pid})
+        if "rest" in only:
             argv = command("lta-rest-server", "--port", 0, "--home", home)
             server = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment(home))
             assert server.stdout is not None
             url = server.stdout.readline().partition("listening on ")[2].strip()
+            assert url, "lta-rest-server did not start"
 
             def rest() -> Books:
                 from dmtools.lta import wire
@@ -221,14 +247,17 @@ def main() -> None:
 
                 return Away(wire.Wire(url, "bench"))
 
-            ways["rest"] = (rest, {"database": maria.process.pid, "server": server.pid})
+            ways["rest"] = (by_books(rest), {"database": maria.process.pid, "server": server.pid})
         print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, {options.clients} clients, {options.bundles:,} bundles")
         for most in options.most or (1, 20):
-            for name, (books_of, pids) in ways.items():
+            cost: dict[str, float] = {}
+            for name, (begin, pids) in ways.items():
                 clear(ledger)
                 fill(ledger, options.bundles)
-                race(name, books_of, most, options, pids)
-        if options.only in (None, "figures"):
+                cost[name] = race(name, begin, most, options, pids)
+                if name != "driver" and "driver" in cost:
+                    print(f"  {cost[name] / cost['driver']:.2f} times the CPU of the driver alone", flush=True)
+        if "figures" in only:
             figures(ledger, home, options)
         print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
         ledger.close()
