@@ -43,10 +43,13 @@ class Gap:
         return (self.end - self.start).total_seconds()
 
 
-def within(seconds: Floats, stars: Floats, span: tuple[float, float], hertz: float, last: float | None) -> list[Gap]:
+def within(
+    seconds: Floats, stars: Floats, span: tuple[float, float], hertz: float, last: float | None = None, *, torn: bool = False
+) -> list[Gap]:
     """Where [start, end) of an answer lacks samples for a second or more, or lacks one. `last`: the sample before, if it was had.
 
-    Without a rate (hertz 0) nothing is known but that there is none at all. A sample stands for the time until the next one.
+    A sample stands for the time until the next one. `torn`: what was before is lost, and with it the sample that stood for the
+    first moments. Without a rate (hertz 0) nothing is known but that there is none at all.
     """
     import numpy as np
 
@@ -63,7 +66,7 @@ def within(seconds: Floats, stars: Floats, span: tuple[float, float], hertz: flo
     wide = lacks >= least
     wide[-1] = lacks[-1] >= (period / 20 if period > 1 else least)
     if last is None:
-        wide[0] = lacks[0] >= max(period, 1.0) - 1e-6
+        wide[0] = lacks[0] > (1e-6 if torn else max(period, 1.0) - 1e-6)
     where = np.flatnonzero(wide)
     where = np.sort(where[np.argsort(lacks[where], kind="stable")[-MOST:]])
     return [_named(max(start, float(edges[n]) + period), float(edges[n + 1]), stars) for n in where]

@@ -152,7 +152,8 @@ class Rounds:
         near = window.last is not None and (window.forgotten is None or window.forgotten <= window.last)
         last = window.last.timestamp() if window.last is not None and near else None
         span = found.wanted.start, found.upto
-        holes = gaps.within(found.seconds, found.starred, span, found.wanted.hertz, last)
+        torn = window.forgotten is not None and window.forgotten == window.upto
+        holes = gaps.within(found.seconds, found.starred, span, found.wanted.hertz, last, torn=torn)
         limit = clock.now() - timedelta(days=self.this.settings.datalogger.keep_days)
         why = "the logger forgot it while it was asked for"
         return [one if one.start >= limit else gaps.lost(one.start, one.end, why) for one in holes]
