@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SLACK = 2.5  # sample intervals that may pass without a sample
 HOLES = 16  # of one piece that are asked for again, the widest
+AGAIN = 8  # times, as long as that brings something: an answer about a hole may have one, too
 ROUNDS = 400  # questions about one stretch, each of which brought something
 ENOUGH = 0.98  # of the samples that the rate says
 
@@ -114,10 +115,14 @@ class _Piece:
         """Asks again for the widest holes before `end` when there are fewer samples than the rate says. Raises Trouble, Away."""
         wanted = self._wanted
         should = wanted.hertz * (end - wanted.start)
-        if self._have(end) >= ENOUGH * should:
-            return
-        for first, last in list(self._widest(end)):
-            self.stretch(first, last)
+        asked = set[tuple[float, float]]()  # a hole that is as wide after its own question is one of the logger's
+        for _ in range(AGAIN):
+            found = [hole for hole in self._widest(end) if hole not in asked] if self._have(end) < ENOUGH * should else []
+            if not found:
+                break
+            for first, last in found:
+                self.stretch(first, last)
+            asked.update(found)
         if (have := self._have(end)) < ENOUGH * should:
             self._notes.append(f"{have} samples where {wanted.hertz:g} Hz make {should:.0f}: the logger has no more")
 

@@ -22,15 +22,15 @@ from dmtools.ledger import tables
 if TYPE_CHECKING:
     from dmtools.datalogger.reading import Floats
 
-STARS = "stars"
+STARS, SCATTERED = "stars", "scattered"
 WORDS = {EMPTY: "empty at the logger", STARS: "***** at the logger", LOST: "lost", OWED: "not had yet"}
-MOST = 200  # of a piece that are booked, the widest
+MOST = 200  # of a piece that are booked one by one, the widest; of the others how many they are
 G = tables.datalogger_gap.c
 
 
 @dataclass(frozen=True)
 class Gap:
-    """[start, end), UTC; `kind` is empty, stars or lost, and owed for what is not had yet."""
+    """[start, end), UTC; `kind`: empty, stars or lost; owed: not had yet; scattered: many short ones, `why` says how many."""
 
     start: datetime
     end: datetime
@@ -68,8 +68,19 @@ def within(
     if last is None:
         wide[0] = lacks[0] > (1e-6 if torn else max(period, 1.0) - 1e-6)
     where = np.flatnonzero(wide)
-    where = np.sort(where[np.argsort(lacks[where], kind="stable")[-MOST:]])
-    return [_named(max(start, float(edges[n]) + period), float(edges[n + 1]), stars) for n in where]
+    order = where[np.argsort(lacks[where], kind="stable")]
+    found = [_named(max(start, float(edges[n]) + period), float(edges[n + 1]), stars) for n in np.sort(order[-MOST:])]
+    return found + _scattered([_named(float(edges[n]) + period, float(edges[n + 1]), stars) for n in np.sort(order[:-MOST])])
+
+
+def _scattered(found: Sequence[Gap]) -> list[Gap]:
+    """Too many short ones as one."""
+    if not found:
+        return []
+    seconds, widest = sum(one.seconds for one in found), max(one.seconds for one in found)
+    stars = sum(one.kind == STARS for one in found)
+    why = f"{seconds:g} s in {len(found)} stretches of at most {widest:g} s, {stars} of them *****, too many to list"
+    return [Gap(found[0].start, found[-1].end, SCATTERED, why)]
 
 
 def _named(start: float, end: float, stars: Floats) -> Gap:
@@ -135,7 +146,8 @@ def line(one: Gap) -> str:
 def said(found: Sequence[Gap]) -> str:
     """For people: how long all of each kind are together."""
     sums = {kind: sum(one.seconds for one in found if one.kind == kind) for kind in WORDS}
-    return ", ".join(f"{clock.age(seconds)} {WORDS[kind]}" for kind, seconds in sums.items() if seconds)
+    parts = [f"{clock.age(seconds)} {WORDS[kind]}" for kind, seconds in sums.items() if seconds]
+    return ", ".join([*parts, *(one.why for one in found if one.kind == SCATTERED)])
 
 
 def _stamp(at: datetime) -> str:

@@ -138,14 +138,11 @@ class TenDays:
         assert set(found) <= set(source), "a value that the formula does not give"
         # A sample stands for the time until the next.
         period = 1 / float(self.hertz)
-        said = {kind: np.zeros(self._at(END), bool) for kind in ("empty", "stars", "lost")}
-        for start, end, kind, why in self._gaps(name):
-            assert why
-            said[kind][self._at(start) : self._at(end)] = True
         had = np.zeros(self._at(END), bool)
         for at, _ in found:
             first = at - FIRST.timestamp()
             had[round(first) : round(first + period)] = True
+        said = self._said(name, had)
         is_said = said["empty"] | said["stars"] | said["lost"]
         assert not (neither := np.flatnonzero(~(had | is_said))).size, f"{name}: nothing is said of {self._when(neither)}"
         # A gap may begin in the midst of a sample's time, where the logger's memory ended.
@@ -160,6 +157,22 @@ class TenDays:
             empty[self._at(start) + int(period) : self._at(end) - int(period)] = True
         assert not (empty & ~is_said).any()
         return {"had": int(had.sum()), **{kind: int(some.sum()) for kind, some in said.items()}}
+
+    def _said(self, name: str, had: np.ndarray) -> dict[str, np.ndarray]:
+        """By kind, of which seconds the tables say that they are not had."""
+        said = {kind: np.zeros(self._at(END), bool) for kind in ("empty", "stars", "lost")}
+        scattered = []
+        for start, end, kind, why in self._gaps(name):
+            assert why
+            if kind == "scattered":
+                scattered.append((slice(self._at(start), self._at(end)), int(why.split()[0])))
+            else:
+                said[kind][self._at(start) : self._at(end)] = True
+        for span, seconds in scattered:  # not which they are, but how many
+            others = ~(had[span] | said["empty"][span] | said["stars"][span] | said["lost"][span])
+            assert others.sum() == seconds
+            said["stars"][span] |= others
+        return said
 
     def _empty(self, name: str, at: float) -> bool:
         return name == HOLES and any(start.timestamp() <= at < end.timestamp() for start, end in self.holes)
