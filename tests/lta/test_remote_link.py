@@ -13,6 +13,7 @@ import pytest
 
 from tests.lta.link import link
 from tests.lta.site_steps import Serve, TwoSites
+from tests.real_batch import HTCondor, Slurm
 from tests.support import Result, wait_until
 
 ALL = ["PushDone>NERSCRunning", "NERSCRunning>NERSCDone", "NERSCDone>NERSCClean"]
@@ -187,10 +188,21 @@ def test_two_network_namespaces_with_a_cable_that_is_pulled(
     assert sites.steps("/a.zip") == ALL
 
 
-def test_a_real_slurm_runs_the_tape_jobs(home: Path, short_tmp: Path, serve: Serve, slurm: object) -> None:
+def test_a_real_slurm_runs_the_tape_jobs(home: Path, short_tmp: Path, serve: Serve, slurm: Slurm) -> None:
     server = serve("lta-rest-server", "--port", 0, home=home)
     sites = TwoSites.of(home, short_tmp, server.url, batch="slurm", tape_seconds=300, batch_options=["--comment=lta"])
-    sites.env = slurm.environment  # type: ignore[attr-defined]
+    runs_the_tape_jobs(sites, slurm.environment)
+
+
+def test_a_real_htcondor_runs_the_tape_jobs(home: Path, short_tmp: Path, serve: Serve, htcondor: HTCondor) -> None:
+    server = serve("lta-rest-server", "--port", 0, home=home)
+    options = {"batch": "htcondor", "batch_options": ["request_memory = 100"]}
+    runs_the_tape_jobs(TwoSites.of(home, short_tmp, server.url, tape_seconds=300, **options), htcondor.environment)
+
+
+def runs_the_tape_jobs(sites: TwoSites, env: dict[str, str]) -> None:
+    """Two bundles come on tape, one whose copy in the buffer is gone is told."""
+    sites.env = env
     for name in ("/a.zip", "/b%20c.zip"):
         sites.push(name)
     gone = sites.push("/gone.zip")
@@ -202,7 +214,7 @@ def test_a_real_slurm_runs_the_tape_jobs(home: Path, short_tmp: Path, serve: Ser
         sites.client(codes=(0, 1))
         return "NERSCRunning" not in sites.states().values()
 
-    wait_until(settled, 120, "Slurm has run the jobs")
+    wait_until(settled, 120, "the batch system has run the jobs")
     assert sites.states() == {"/a.zip": "NERSCClean", "/b%20c.zip": "NERSCClean", "/gone.zip": "NERSCProblem"}
     assert sites.bundle("/gone.zip").error_class == "scratch"
     assert gone.id == sites.bundle("/gone.zip").id
