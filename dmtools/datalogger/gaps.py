@@ -48,8 +48,8 @@ def within(
 ) -> list[Gap]:
     """Where [start, end) of an answer lacks samples for a second or more, or lacks one. `last`: the sample before, if it was had.
 
-    A sample stands for the time until the next one. `torn`: what was before is lost, and with it the sample that stood for the
-    first moments. Without a rate (hertz 0) nothing is known but that there is none at all.
+    A sample stands for the time until the next one. `torn`: what was before is lacking, and with it the sample that stood for
+    the first moments. Without a rate (hertz 0) nothing is known but that there is none at all.
     """
     import numpy as np
 

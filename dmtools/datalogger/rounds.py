@@ -152,7 +152,7 @@ class Rounds:
         near = window.last is not None and (window.forgotten is None or window.forgotten <= window.last)
         last = window.last.timestamp() if window.last is not None and near else None
         span = found.wanted.start, found.upto
-        torn = window.forgotten is not None and window.forgotten == window.upto
+        torn = last is None and window.upto > window.start
         holes = gaps.within(found.seconds, found.starred, span, found.wanted.hertz, last, torn=torn)
         limit = clock.now() - timedelta(days=self.this.settings.datalogger.keep_days)
         why = "the logger forgot it while it was asked for"
