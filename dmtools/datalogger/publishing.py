@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, delete, or_, select, update
 
 from dmtools import __version__, clock, durable
 from dmtools.control.passes import Pass
-from dmtools.datalogger import drafts, files, hdf5, windows
+from dmtools.datalogger import drafts, files, gaps, hdf5, windows
 from dmtools.datalogger.files import F, File, path_of
 from dmtools.datalogger.home import Home
 from dmtools.datalogger.states import DONE, DRAFT, FILE_STATES, LOST, OWED, PUBLISHED
@@ -69,7 +69,10 @@ def _made(this: Pass, home: Home, file: File, held: Sequence[Window], devices: d
         return file
     file.draft.parent.mkdir(exist_ok=True, mode=0o750)
     _refuse_lost_rows(this, held)
-    hdf5.write(file.draft, [_table(one, devices.get(one.name)) for one in held], _about(this, home, file))
+    with this.ledger.read() as connection:
+        lacks = {one.id: gaps.said(gaps.of(connection, one)) for one in held}
+    made = [_table(one, devices.get(one.name), lacks[one.id]) for one in held]
+    hdf5.write(file.draft, made, _about(this, home, file))
     size, adler32 = hdf5.adler32(file.draft)
 
     def book(connection: Connection) -> None:
@@ -97,7 +100,7 @@ def _refuse_lost_rows(this: Pass, held: Sequence[Window]) -> None:
         raise hdf5.Damaged(f"the drafted rows of {', '.join(one.name for one in gone)} are gone; they are asked for again")
 
 
-def _table(window: Window, device: Device | None) -> hdf5.Table:
+def _table(window: Window, device: Device | None, lacks: str) -> hdf5.Table:
     path = path_of(window.draft) if window.draft else Path(os.devnull)
     known: dict[str, str | int | float] = {
         "device": window.name,
@@ -110,6 +113,7 @@ def _table(window: Window, device: Device | None) -> hdf5.Table:
         "why": window.reason or "",
         "complete_to": str(clock.iso(window.upto)),
         "forgotten_before": clock.iso(window.forgotten) or "",
+        "without_samples": lacks,
         "stars": window.stars,
         "doubles": window.doubles,
         "asked": clock.iso(window.asked) or "",
