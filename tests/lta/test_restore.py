@@ -56,8 +56,11 @@ def test_a_bundle_and_one_file_of_another_come_back_from_tape_over_several_runs_
     assert [one.state for one in archive.errands()] == ["DownloadDone"] * 2
     assert archive.remote() == 2
     assert not any((archive.outbound / ".dm-back").iterdir())
+    left = archive.outbound / ".dm-back" / f"errand-{archive.errands()[0].id}.zip"
+    left.write_bytes(bundle_of(one))  # as a run leaves it that was killed behind its last file
     archive.run("lta-restore", *wanted).ok()  # all is there: nothing is asked for again
     assert len(archive.errands()) == 2
+    assert not left.exists()
 
 
 def test_a_zip_that_is_still_here_is_taken_when_it_is_right_and_the_tape_is_asked_when_it_is_not(

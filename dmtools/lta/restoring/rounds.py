@@ -102,7 +102,11 @@ class Run:
             found = {file.name: file for file in pages.files(self.books, ListFiles(id=one.bundle.id))}
             if len(found) == one.bundle.files:
                 one.everything, one.files = False, {**found}
-        return unpack.take_off(self.this, one, self.place, whole=self.how.whole)
+        if unpack.take_off(self.this, one, self.place, whole=self.how.whole):
+            return True
+        if (landed := recalls.landed(self.this, self.books, one.bundle)) is not None:
+            landing.remove(landed)  # a run that was killed behind the last file has left it
+        return False
 
     def tell_waiting(self, left: Sequence[Wanted]) -> None:
         """What the next run goes on with: exit 75, unless something failed."""
