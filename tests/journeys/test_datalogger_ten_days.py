@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
+
 from tests.datalogger.steps import Plant
 from tests.datalogger.ten_days import HOLES, TenDays
 from tests.support import Server, run
@@ -23,3 +25,11 @@ def test_of_every_second_the_tables_say_had_empty_or_lost_and_it_is_true(home: P
         assert f"{start[:10]}T{start[11:19]}" in told
         assert f"{end[:10]}T{end[11:19]}" in told
         assert f"{kind}: {why}" in told
+    texts = [lacks(days.plant.out / name) for name in days.plant.files()]
+    assert all(any(words in text for text in texts) for words in ("empty at the logger", "lost"))
+
+
+def lacks(path: Path) -> str:
+    """What a file says of the device with holes."""
+    with h5py.File(path) as file:
+        return str(file[HOLES].attrs["without_samples"]) if HOLES in file else ""
