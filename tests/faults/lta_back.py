@@ -1,4 +1,4 @@
-"""The sweeps over lta-manual-files and lta-restore: a HOME with bundles on tape, its stages, plain passes, the judgement.
+"""The sweeps over lta-manual-files, lta-restore and lta-audit: bundles on tape, the stages, plain passes, the judgement.
 
 A point is as in `sweep`. The remote site is played by its asks alone; what comes back lands below HOME, so its writes count.
 """
@@ -23,12 +23,14 @@ FILES = {b"/exp/a b": b"a" * 4000, b"/exp/deep/b": b"b" * 70000, b"/exp/empty": 
 LATE = {b"/exp/late": b"came later"}
 IDEAL, BACK = "/exp/one.zip", "back"
 DELETE = ("lta-manual-files", "--yes")
+AUDIT = ("lta-audit", "--percent", "100", "--days", "1")
 STAGES = (
     Stage("trash", DELETE),  # LocalDeleted: its files go into the trash
     Stage("delete", DELETE),  # the same without a trash
     Stage("local", ("lta-restore", IDEAL)),  # its zip is here
     Stage("ready", ("lta-restore", IDEAL)),  # it lies in the export directory
     Stage("landed", ("lta-restore", IDEAL)),  # FTS has carried it here
+    Stage("audit", AUDIT),  # it is due, and what lies in the trash is old
 )
 BY_NAME = {stage.name: stage for stage in STAGES}
 
@@ -55,13 +57,14 @@ class BackMachine(Machine):
 
     def command(self, stage: Stage) -> tuple[str, ...]:
         """The command with its place for what comes back."""
-        return stage.command if stage.command == DELETE else (*stage.command, "--to", str(self.home / BACK))
+        return stage.command if stage.command in (DELETE, AUDIT) else (*stage.command, "--to", str(self.home / BACK))
 
     def site(self) -> None:
         """The remote site does what it is asked for; no claim of a killed pass is in its way."""
         with closing(sqlite3.connect(self.home / "dmtools.db")) as db, db:
             db.execute("UPDATE lta_errand SET ready = '2020-01-01 00:00:00.000000'")
         self.archive.remote()
+        self.archive.reads_again()
 
     def passes(self, stage: Stage, most: int = 8) -> list[Done]:
         """Plain passes, each later than the one before, until one has nothing to wait for; and one more."""
@@ -80,6 +83,11 @@ def prepare(machine: BackMachine) -> None:
     """The templates of the stages."""
     machine.init()
     machine.keep("trash")
+    with closing(sqlite3.connect(machine.home / "dmtools.db")) as db, db:
+        db.execute("UPDATE lta_bundle SET proved = '2020-01-01 00:00:00.000000'")
+    machine.archive.lay({b"/.dm-trash/2020-01-01/bundle-7/old": b"old"})
+    machine.keep("audit")
+    machine.fill("trash")
     machine.archive.set(trash_bytes=0)
     machine.keep("delete")
     here = machine.archive.outbound / IDEAL[1:]
@@ -145,7 +153,7 @@ def judged(machine: BackMachine, stage: Stage, passes: Sequence[Done]) -> list[s
     found = [f"{one.command} ended with {one.code}: {one.err.strip()}" for one in passes if judge.TROUBLE.search(one.err)]
     if passes[-1].code != 0:
         found.append(f"it never came to its end: {passes[-1].err.strip()}")
-    found += _deleted(machine, stage) if stage.command == DELETE else _restored(machine)
+    found += {DELETE: _deleted, AUDIT: _audited}.get(stage.command, _restored)(machine, stage)
     with closing(machine.tables()) as db:
         states = dict(db.execute("SELECT state, COUNT(*) FROM lta_bundle GROUP BY state"))
         tally = {s: n for s, n in db.execute("SELECT state, SUM(n) FROM tally WHERE pipeline = 'lta' GROUP BY state") if n}
@@ -175,7 +183,18 @@ def _deleted(machine: BackMachine, stage: Stage) -> list[str]:
     return found
 
 
-def _restored(machine: BackMachine) -> list[str]:
+def _audited(machine: BackMachine, _stage: Stage) -> list[str]:
+    found = []
+    if tree(machine.archive.warehouse) != {**FILES, **LATE}:
+        found.append(f"the warehouse has {sorted(tree(machine.archive.warehouse))}")
+    with closing(machine.tables()) as db:
+        states = [
+            *db.execute("SELECT kind, state FROM lta_errand"), *db.execute("SELECT state, audited IS NOT NULL FROM lta_bundle")
+        ]  # fmt: skip
+    return found if states == [("fixity", "FixityDone"), ("LocalDeleted", 1)] else [*found, f"the books say {states}"]
+
+
+def _restored(machine: BackMachine, _stage: Stage) -> list[str]:
     found = []
     if visible(machine.home / BACK) != FILES:
         found.append(f"there is {sorted(visible(machine.home / BACK))}")

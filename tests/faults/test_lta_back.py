@@ -1,4 +1,4 @@
-"""lta-manual-files and lta-restore killed or failed at a system call: no file lost or half there, the next run ends it.
+"""lta-manual-files, lta-restore and lta-audit killed or failed at a system call: no file lost or half there, the next ends it.
 
 All points: bench/lta_sweep.py back.
 """
@@ -39,7 +39,7 @@ def test_killed_anywhere_nothing_is_lost_or_half_there(back_machine: BackMachine
     assert [row for row in rows if row.wrong] == [], table(rows)
 
 
-@pytest.mark.parametrize(("stage", "fault"), [("trash", "EIO"), ("landed", "ENOSPC")])
+@pytest.mark.parametrize(("stage", "fault"), [("trash", "EIO"), ("landed", "ENOSPC"), ("audit", "EIO")])
 def test_an_error_anywhere_is_told_and_the_next_run_goes_on(back_machine: BackMachine, stage: str, fault: str) -> None:
     found = [call for call in lta_back.points(back_machine, BY_NAME[stage]) if call.subject != NO_MORE]
     chosen = sweep.sample(found, POINTS, SEED)
