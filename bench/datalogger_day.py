@@ -85,9 +85,9 @@ def main() -> int:
 
 def measured(place: Path, names: list[str], hours: int, hertz: Fraction, simulator: int) -> int:
     """Runs the commands and tells of them."""
-    out = place / "home/datalogger/out"
-    window = ["--days", "1"] if hours == 24 else ["--hours", str(hours), "--adopt"]
-    runs = [command("datalogger-params", *window, "--outdir", str(out), draft=place / "home/datalogger/draft")]
+    out, draft = place / "home/datalogger/out", place / "home/datalogger/draft"
+    window = ["--days", "1"] if hours == 24 else ["--hours", str(hours), "--adopt", "--draftdir", str(draft)]
+    runs = [command("datalogger-params", *window, "--outdir", str(out), draft=draft)]
     for name in ("datalogger-distill", "datalogger-json"):
         if (ROOT / "bin" / name).exists():
             runs.append(command(name))
