@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dmtools.demo import archive, books, control, crontab, detector, mirror, passes, proof, staged
+from dmtools.demo import accelerator, archive, books, control, crontab, detector, mirror, passes, proof, staged
 from dmtools.demo.display import Display
 from dmtools.demo.passes import Ran, Strike
 from dmtools.demo.proof import Check
@@ -121,7 +121,7 @@ def _place(wishes: Wishes) -> Path:
 def play(demo: Demo) -> None:
     """All of it."""
     _make_home(demo)
-    acts = {"migrate": _migration, "daq": _detector, "lta": _archive, "dqm": _mirror}
+    acts = {"migrate": _migration, "daq": _detector, "lta": _archive, "dqm": _mirror, "datalogger": _accelerator}
     for name in demo.wishes.acts:
         acts[name](demo)
     demo.staying = demo.wishes.keep
@@ -321,6 +321,15 @@ def _mirror(demo: Demo) -> None:
     demo.display.head("A live page: the lines of cron/dqm.crontab mirror it outside, clean of what is private")
     checks = mirror.play(demo.home, demo.env, demo.display, CHECKOUT / "cron/dqm.crontab")
     demo.checks += checks
+    _verdicts(demo, checks)
+
+
+def _accelerator(demo: Demo) -> None:
+    """The fifth act: days of devices that are owed come from a logger that is not to be trusted."""
+    demo.display.head("An accelerator: the lines of cron/datalogger.crontab fetch what its devices read, each day exactly once")
+    checks, ran = accelerator.play(demo.home, demo.env, demo.display, CHECKOUT / "cron/datalogger.crontab")
+    demo.checks += checks
+    demo.ran += ran
     _verdicts(demo, checks)
 
 

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dmtools import __version__
 from dmtools.house import setting_up
 
-ACTS = ("migrate", "daq", "lta", "dqm")
+ACTS = ("migrate", "daq", "lta", "dqm", "datalogger")
 PYTHON = setting_up.ROOT / ".venv/bin/python"
 _HELP = """\
 Shows a whole migration in a directory of its own: thousands of real files, two FTS servers that make real copies, the lines of
 cron/migrate.crontab round after round, with copies that fail and commands and servers killed in the middle. Then it compares
 both trees and the books with code of its own. Then a DAQ's disks go to site and tape, arriving disks to a remote archive and
-back, and a live page is mirrored. Exit code 0: every file is accounted for.
+back, a live page is mirrored, and days of an accelerator's devices are fetched from a logger that errs. Exit code 0: all is
+accounted for.
 """
 _EXAMPLE = """\
 example:  bin/dm-demo

@@ -12,11 +12,14 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from datetime import date, timedelta
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
-from dmtools.demo import archive, books, detector, mirror, proof, staged
+from dmtools.demo import accelerator_proof, archive, books, detector, mirror, proof, staged
 from dmtools.demo.display import Display
 from dmtools.demo.mirror_source import SECRETS
 from dmtools.demo.tree import Fact, Tree
@@ -58,6 +61,7 @@ def test_all_is_accounted_for_and_nothing_is_left(env: dict[str, str], short_tmp
     assert [one for one in told["checks"] if "in one zip on the remote tape, byte for byte" in one["what"]]
     assert [one for one in told["checks"] if "secrets of the source" in one["what"]]
     assert [one for one in told["checks"] if "with the source dead, page and nagios say how old it is" in one["what"]]
+    assert [one for one in told["checks"] if "each as the formula gives it, bit for bit" in one["what"]]
     assert "killed with -9" in done.stderr
     assert list((short_tmp / "tmp").iterdir()) == []
 
@@ -225,7 +229,7 @@ def test_the_proof_of_the_fourth_act_sees_a_secret_in_any_byte() -> None:
 def test_an_act_that_is_none_is_refused_by_name() -> None:
     done = subprocess.run([*command("dm-demo"), "--acts", "dqm,dmq"], env=environment(), capture_output=True, text=True)
     assert done.returncode == 2
-    assert "there is no act 'dmq'; there are: migrate, daq, lta, dqm" in done.stderr
+    assert "there is no act 'dmq'; there are: migrate, daq, lta, dqm, datalogger" in done.stderr
 
 
 def test_the_proof_of_the_third_act_sees_what_is_wrong(home: Path) -> None:
@@ -261,3 +265,38 @@ def test_the_proof_of_the_third_act_sees_what_is_wrong(home: Path) -> None:
     assert bad() == ["the disks are as they came"]
     lay("3.zip")
     assert bad()[-1] == "the tables say the same"
+
+
+def test_the_proof_of_the_fifth_act_sees_what_is_wrong(tmp_path: Path) -> None:
+    wanted = accelerator_proof.days(2, date(2026, 11, 2))
+    assert [end - start for start, end in wanted] == [timedelta(hours=24), timedelta(hours=25)], "clocks went back that night"
+
+    def lay(day: int, late: str = "", **tables: list[tuple[float, float]]) -> None:
+        name = "-".join(f"{at:%Y%m%dT%H%M%SZ}" for at in wanted[day])
+        with h5py.File(tmp_path / f"params-{name}{late}.h5", "w") as file:
+            for table, rows in tables.items():
+                made = np.array(rows, [("utc_seconds", "<f8"), ("value", "<f8")])
+                file.create_dataset(table.replace("_", ":"), data=made)
+
+    def bad() -> list[str]:
+        return [text for check in accelerator_proof.files(tmp_path, ["B:X"], wanted) for text in check.against]
+
+    good = [accelerator_proof.samples("B:X", *day) for day in wanted]
+    assert [len(rows) for rows in good] == [8640, 9000]
+    lay(0, B_X=good[0])
+    lay(1, B_X=good[1])
+    assert bad() == []
+    lay(1, B_X=good[1][:-1])
+    assert ["8999 samples" in text for text in bad()] == [True]
+    lay(1, B_X=[*good[1][:-1], (good[1][-1][0], 1.0)])
+    assert ["is not what the formula gives" in text for text in bad()] == [True]
+    lay(1, B_X=good[1], N_NO=[])
+    assert len(bad()) == 1 + 1, "a table that should not be there"
+    lay(1, B_X=good[1])
+    lay(1, "_s01", B_X=good[1])
+    assert ["is there 2 times" in text for text in bad()] == [True]
+    for path in tmp_path.glob("*_s01.h5"):
+        path.rename(tmp_path / f".{path.name}.part")
+    assert ["_s01.h5.part" in text for text in bad()] == [True]
+    next(tmp_path.glob("params-20261031*.h5")).unlink()
+    assert any("is not there" in text for text in bad())
