@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmtools.datalogger import gaps
+from tests.datalogger.steps import NOW, Plant, when
+from tests.support import run
 
 NOTHING = np.empty(0)
 START = 1_793_000_000.0
@@ -68,3 +72,21 @@ def test_without_a_rate_only_nothing_at_all_is_a_gap() -> None:
     assert gaps.within(START + np.array([5.0]), NOTHING, (START, START + 3600), 0.0) == []
     (one,) = gaps.within(NOTHING, NOTHING, (START, START + 3600), 0.0)
     assert (one.kind, one.seconds) == ("empty", 3600.0)
+
+
+def test_what_a_killed_pass_said_before_it_booked_is_of_no_account(plant: Plant) -> None:
+    plant.log("B:VIMIN")
+    plant.start("--gap", "B:VIMIN=2026-11-04T08:00Z/2026-11-04T09:00Z")
+    plant.faults('op="say"; match="start=\\"2026-11-04+12:00"; reason="!down"')
+    plant.cron(at=when("2026-11-05T09:00")).gave(1)
+    ((number, upto),) = plant.sql("SELECT id, upto FROM datalogger_window WHERE state = 'incomplete'")
+    stray = (number, "2026-11-04 20:00:00.000000", "2026-11-04 21:00:00.000000", "empty", "a kill came before the booking")
+    with closing(sqlite3.connect(plant.home / "dmtools.db")) as raw, raw:
+        raw.execute('INSERT INTO datalogger_gap (window_id, start, "end", kind, why) VALUES (?, ?, ?, ?, ?)', stray)
+    told = run("dm-trace", "B:VIMIN 2026-11-04", home=plant.home, env=plant.clock(NOW)).ok().out
+    assert "2026-11-04T08:00:00Z to 2026-11-04T09:00:00Z empty" in told
+    assert f"{upto[:10]}T{upto[11:19]}Z to 2026-11-05T06:00:00Z owed: the logger said: !down" in told
+    assert "a kill came" not in told
+    plant.faults()
+    plant.cron(at=NOW).ok()
+    assert plant.sql("SELECT start, kind FROM datalogger_gap") == [("2026-11-04 08:00:00.000000", "empty")]
