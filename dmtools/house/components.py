@@ -112,6 +112,7 @@ COMPONENTS = (
         ("rpm", "systemd", "binutils"),
         _commands("rpm", "rpmbuild", "systemd-analyze", "strip"),
     ),
+    Component("rsync", "tests", "the plot site is brought to a web server's directory", ("rsync",), _commands("rsync")),
     Component(
         "slurm",
         "tests",

@@ -33,7 +33,7 @@ function makePanel(device) {
 function anomalies(device) {
   const details = element("details"), list = element("ul");
   const now = device.odd.filter(([n]) => device.begin + n * DAY >= page.last - 30 * DAY).length;
-  details.append(element("summary", "", "◇ " + device.odd.length + " anomalies, " + now + " in the last 30 days: the rule and each of them"));
+  details.append(element("summary", "", "◇ " + device.odd.length + (device.odd.length === 1 ? " anomaly, " : " anomalies, ") + now + " in the last 30 days: the rule and each of them"));
   details.append(element("p", "rule", dmCatalogue.rule), list);
   details.addEventListener("toggle", () => {
     if (list.childElementCount) return;
@@ -114,7 +114,7 @@ function draw(panel) {
   const given = panel.figure.layout;
   const layout = {
     ...given,
-    title: { text: "" }, height: 230, margin: { l: 62, r: 10, t: 8, b: 28 }, showlegend: false, uirevision: 1,
+    title: { text: "" }, height: 230, margin: { l: 62, r: 10, t: 8, b: 40 }, showlegend: false, uirevision: 1,
     paper_bgcolor: theme.card, plot_bgcolor: theme.card, font: { color: theme.ink, size: 12 },
     hoverlabel: { bgcolor: theme.card, font: { color: theme.ink } },
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
