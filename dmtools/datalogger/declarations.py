@@ -22,6 +22,7 @@ from dmtools.ledger.engine import Stale
 from dmtools.ledger.types import AnyRow
 
 D = tables.datalogger_declaration.c
+ORDER = DECLARATION_STATES.names()
 # What is declared: files that are out, of the schedule's or adopted.
 WANTED = (F.state == PUBLISHED, or_(F.origin == windows.SCHEDULE, F.adopted == 1))
 
@@ -40,6 +41,7 @@ class Declaration:
     reason: str | None
     steps: str
     name: str
+    made: datetime  # when its file was out
 
     @property
     def resource(self) -> str:
@@ -53,23 +55,23 @@ class Declaration:
 
 
 def of(row: AnyRow) -> Declaration:
-    """A row of the table, with its file's `name`."""
+    """A row of the table, with its file's `name` and since when that is out, `made`."""
     plain = {key: getattr(row, key) for key in Declaration.__dataclass_fields__ if key != "name"}
     return Declaration(**plain, name=names.shown(row.name))
 
 
 def read(connection: Connection, *which: Any) -> list[Declaration]:
     """Those of these, the oldest files first."""
-    query = select(tables.datalogger_declaration, F.name).join(tables.datalogger_file, D.file_id == F.id)
+    query = select(tables.datalogger_declaration, F.name, F.since.label("made")).join(tables.datalogger_file, D.file_id == F.id)
     return [of(row) for row in connection.execute(query.where(*which).order_by(F.start, F.id, D.id))]
 
 
 def lacking(connection: Connection, home: str, catalogue: str, at: datetime) -> list[Declaration]:
     """Files that are to be declared there and have no row yet."""
     there = select(D.file_id).where(D.catalogue == catalogue)
-    query = select(F.id, F.name).where(F.home == home, *WANTED, F.id.not_in(there)).order_by(F.start, F.id)
+    query = select(F.id, F.name, F.since).where(F.home == home, *WANTED, F.id.not_in(there)).order_by(F.start, F.id)
     rows = connection.execute(query)
-    return [Declaration(0, row.id, catalogue, UNDECLARED, at, at, 0, None, "", names.shown(row.name)) for row in rows]
+    return [Declaration(0, row.id, catalogue, UNDECLARED, at, at, 0, None, "", names.shown(row.name), row.since) for row in rows]
 
 
 def make(this: Pass, home: str, catalogues: Collection[str], at: datetime) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from dmtools import clock
 from dmtools.control.entry import Buffer, Note, Probing, Question, Stuck
-from dmtools.datalogger import files, traces, windows
+from dmtools.datalogger import declared, files, traces, windows
 from dmtools.datalogger.files import F
 from dmtools.datalogger.states import DRAFT, ERROR, INCOMPLETE, OPEN
 from dmtools.datalogger.windows import SCHEDULE, W, Window
@@ -54,6 +54,7 @@ def notes(look: Probing) -> Iterator[Note]:
     if waits[0]:
         said = f"{waits[0]} files wait to go out, the oldest for {clock.age(_age(look.at, waits[1]))}"
         yield Note("file", "drafts", DRAFT, said, _age(look.at, waits[1]) < 86_400)
+    yield from declared.notes(look)
 
 
 def stuck(look: Probing) -> Iterator[Stuck]:
@@ -63,6 +64,7 @@ def stuck(look: Probing) -> Iterator[Stuck]:
     for window in windows.read(look.connection, query):
         stands = traces.stands(question, window)
         yield Stuck(window.shown, "window", window.state, window.since, stands.said, stands.step)
+    yield from declared.stuck(look)
 
 
 def _age(at: datetime, since: datetime) -> float:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from dmtools import clock
 from dmtools.control import probes
 from dmtools.control.entry import Figure, Probing
-from dmtools.datalogger import outlook
+from dmtools.datalogger import declared, outlook
 from dmtools.datalogger.files import F
 from dmtools.datalogger.plots import where
 from dmtools.datalogger.states import DRAFT, LOST
@@ -26,6 +26,7 @@ def figures(look: Probing) -> Iterator[Figure]:
     yield days_left(look)
     yield lost(look)
     yield waiting(look)
+    yield declared.waits(look)
     yield from site_age(look)
 
 

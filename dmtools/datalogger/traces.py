@@ -14,7 +14,7 @@ from dmtools import clock, names
 from dmtools.control import hindrances, traces
 from dmtools.control.entry import Match, Question, Trace
 from dmtools.control.hindrances import Hindrance
-from dmtools.datalogger import files, gaps, wall, windows
+from dmtools.datalogger import declared, files, gaps, wall, windows
 from dmtools.datalogger.files import F
 from dmtools.datalogger.states import DONE, EMPTY, LOST, OPEN, PUBLISHED
 from dmtools.datalogger.windows import W, Window
@@ -112,6 +112,7 @@ def _of_file(q: Question, row: AnyRow) -> Trace:
         "devices": [one.name for one in held],
         "distilled": clock.iso(row.distilled),
         "declared": clock.iso(row.declared),
+        "catalogues": declared.of_file(q.connection, file.id),
     }
     out = file.state == PUBLISHED
     said = f"it is {file.place}" if out else "its windows are chosen; it is not out yet"

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tests.datalogger.depot import FILE, FILES, Depot, depot, filled, said_nowhere
-from tests.support import command, environment
+from tests.support import command, environment, run
 
 __all__ = ["depot", "filled"]
 DATASET = "datalogger:params"
@@ -83,6 +83,12 @@ def test_metacat_that_has_another_file_of_the_name_is_told_and_not_touched(depot
     assert client.get_file(namespace="datalogger", name=FILE)["checksums"] == {"adler32": "00000007"}
     assert depot.stand() == {"metacat 2026-11-03": "differs", "metacat 2026-11-04": "declared"}
     depot.declare().ok()
+    noted = run("dm-monitoring", "datalogger", home=depot.home, env=depot.clock(depot.at)).ok().out
+    assert "1 declared, 1 differs" in noted
+    traced = run("dm-trace", FILE, "--json", home=depot.home, env=depot.clock(depot.at)).ok().json
+    assert "adler32 00000007" in str(traced)
+    checked = run("dm-train-ok", home=depot.home, env=depot.clock(depot.at))
+    assert f"{FILE} at metacat differs" in checked.out
     client.delete_file(namespace="datalogger", name=FILE)
     depot.declare("--reconcile").ok()
     assert depot.stand()["metacat 2026-11-03"] == "declared"

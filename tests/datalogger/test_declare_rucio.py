@@ -191,6 +191,6 @@ def test_an_adopted_file_is_declared_and_one_by_hand_is_not(rucio: Rucio, depot:
     depot.rucio(rucio)
     depot.start()
     for hours, *more in ((1, "--adopt"), (2,)):
-        depot.params("--hours", hours, "--stopat", "2026-11-05 08:00", "--outdir", tmp_path, *more).ok()
+        depot.params("--hours", hours, "--stopat", "2026-11-05 08:00", "--outdir", tmp_path, *more, cwd=tmp_path).ok()
     depot.declare().ok()
     assert len(list(rucio.client.list_dids(depot.scope, [{}], did_type="file"))) == 3

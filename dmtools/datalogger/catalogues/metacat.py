@@ -128,7 +128,7 @@ class MetacatCatalogue:
             raise Away("no answer in time" if late else "no connection, or it was cut") from None
         except MCError as problem:
             if type(problem).__name__ in well:
-                return None  # type: ignore[return-value] - who passes `well` wants no answer
+                return None  # type: ignore[return-value]  # who passes `well` wants no answer
             raise _failure(problem) from None
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
             raise Failed(SERVER, f"what answered is no answer of MetaCat: {problem}"[:300]) from None

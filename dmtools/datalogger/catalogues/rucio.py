@@ -160,7 +160,7 @@ class RucioCatalogue:
             raise Away(_reason(problem)) from None
         except RucioException as problem:
             if type(problem).__name__ in well:
-                return None  # type: ignore[return-value] - who passes `well` wants no answer
+                return None  # type: ignore[return-value]  # who passes `well` wants no answer
             raise _failure(problem) from None
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
             raise Failed(SERVER, f"what answered is no answer of Rucio: {problem}"[:300]) from None
