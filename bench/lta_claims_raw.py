@@ -6,6 +6,7 @@ Nothing is checked, no ask is read, no transaction is repeated: what is left is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from dmtools.lta.books import claims, rows
 from dmtools.lta.states import JSON_MADE, STATES, UNTOUCHED
 
 TABLE = tables.lta_bundle
+LEASE = timedelta(seconds=600)
 SECONDS = "%Y-%m-%d %H:%M:%S.%f"
 
 
@@ -44,6 +46,7 @@ def client(engine: Engine, number: int, most: int) -> Callable[[], list[int]]:
     """A connection of its own; each call claims so many and changes their states, and gives their ids."""
     raw: Any = engine.raw_connection().driver_connection
     cursor, asked, decode = raw.cursor(), texts(engine), msgspec.json.Decoder(Bundle).decode
+    cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
     def together(*statements: tuple[str, dict[str, Any]]) -> None:
         told = (cursor.mogrify(asked[name][0], {**asked[name][1], **values}) for name, values in statements)
@@ -63,7 +66,8 @@ def client(engine: Engine, number: int, most: int) -> Callable[[], list[int]]:
             raw.rollback()
             return []
         ids = tuple(one.id for one in found)
-        together(("take", {"ready": now, "holder": f"client {number}", "_id": ids}))
+        over = (at + LEASE).strftime(SECONDS)
+        together(("take", {"ready": over, "holder": f"client {number}", "_id": ids}))
         size = sum(one.size for one in read("lock", {"ids": ids}))
         change = {"_id": ids, "_before": UNTOUCHED, "state": JSON_MADE, "since": now, "ready": now, "holder": None}
         entry = {"at": now, "pipeline": STATES.pipeline, "kind": STATES.kind, "from_state": UNTOUCHED, "to_state": JSON_MADE}
