@@ -9,6 +9,9 @@ import shutil
 import signal
 import subprocess
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -77,6 +80,25 @@ def of_script(data: bytes) -> Any:
     return json.loads(data.partition(b", ")[2].rstrip().removesuffix(b");"))
 
 
+@contextmanager
+def again_and_again(look: Callable[[], Any]) -> Iterator[None]:
+    """Looks all the time while the block runs, and once more; fails when a look did."""
+    stop = threading.Event()
+
+    def loop() -> None:
+        while not stop.is_set():
+            look()
+
+    with ThreadPoolExecutor(1) as crew:
+        reader = crew.submit(loop)
+        try:
+            yield
+        finally:
+            stop.set()
+    reader.result()
+    look()
+
+
 def test_a_figure_has_the_points_of_its_statistics_gaps_are_null_and_what_is_missing_says_why(history: History) -> None:
     run("datalogger-json", home=history.home).ok()
     found = figure(site_of(history.home), "B_VIMIN")
@@ -121,28 +143,17 @@ def test_anomalies_are_told_with_their_numbers_and_the_rule_is_in_words(history:
 
 def test_line_7_who_reads_while_it_is_made_never_sees_a_mixed_or_half_site(history: History) -> None:
     run("datalogger-json", home=history.home).ok()
-    site, stop, views, troubles = site_of(history.home), threading.Event(), set[str](), list[BaseException]()
+    site, views = site_of(history.home), set[str]()
 
     def look() -> None:
-        try:
-            while not stop.is_set():
-                found = seen(site)
-                views.add(hashlib.sha256("".join(found.values()).encode()).hexdigest())
-                for stem in ("B_VIMIN", "event-0c"):
-                    assert figure(site, stem)["layout"]["meta"]["device"] == stem.removeprefix("event-").replace("_", ":", 1)
-        except BaseException as problem:
-            troubles.append(problem)
+        views.add(hashlib.sha256("".join(seen(site).values()).encode()).hexdigest())
+        for stem in ("B_VIMIN", "event-0c"):
+            assert figure(site, stem)["layout"]["meta"]["device"] == stem.removeprefix("event-").replace("_", ":", 1)
 
-    reader = threading.Thread(target=look)
-    reader.start()
-    try:
+    with again_and_again(look):
         for number in range(1, 4):
             History(history.home, NAMES, LAST + timedelta(days=number), 1).write()
             run("datalogger-json", home=history.home).ok()
-    finally:
-        stop.set()
-        reader.join()
-    assert not troubles, troubles
     assert len(views) >= 2
     assert all(LAST.isoformat() in text for text in seen(site).values())
 
@@ -200,24 +211,9 @@ def test_a_published_site_is_whole_at_every_moment_and_nothing_of_others_is_touc
     (target / "theirs.html").write_text("of others")
     run("datalogger-json", home=history.home).ok()
     first = seen(target)
-    stop, troubles = threading.Event(), list[BaseException]()
-
-    def look() -> None:
-        try:
-            while not stop.is_set():
-                seen(target)
-        except BaseException as problem:
-            troubles.append(problem)
-
-    reader = threading.Thread(target=look)
-    reader.start()
-    try:
+    with again_and_again(lambda: seen(target)):
         History(history.home, NAMES, LAST + timedelta(days=1), 1).write()
         run("datalogger-json", home=history.home).ok()
-    finally:
-        stop.set()
-        reader.join()
-    assert not troubles, troubles
     assert seen(target) == seen(site_of(history.home)) != first
     assert not list(target.rglob(".*"))
     assert (target / "index.html").stat().st_mode & 0o777 == 0o644
