@@ -18,6 +18,7 @@ from tests.support import Result, Server, command, environment, run, wait_until
 
 FILES = ("params-20261103T060000Z-20261104T060000Z.h5", "params-20261104T060000Z-20261105T060000Z.h5")
 FILE = FILES[0]
+DATASETS = {"rucio": "params-2026-11", "metacat": "datalogger:params"}
 
 
 @pytest.fixture(scope="module")
