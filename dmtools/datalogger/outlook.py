@@ -12,6 +12,7 @@ from dmtools.control.entry import Buffer, Note, Probing, Question, Stuck
 from dmtools.datalogger import declared, files, traces, windows
 from dmtools.datalogger.files import F
 from dmtools.datalogger.states import DRAFT, ERROR, INCOMPLETE, OPEN
+from dmtools.datalogger.stats import watching
 from dmtools.datalogger.windows import SCHEDULE, W, Window
 from dmtools.ledger import tables
 
@@ -54,6 +55,7 @@ def notes(look: Probing) -> Iterator[Note]:
     if waits[0]:
         said = f"{waits[0]} files wait to go out, the oldest for {clock.age(_age(look.at, waits[1]))}"
         yield Note("file", "drafts", DRAFT, said, _age(look.at, waits[1]) < 86_400)
+    yield from watching.notes(look)
     yield from declared.notes(look)
 
 

@@ -14,6 +14,7 @@ from dmtools.datalogger import declared, outlook
 from dmtools.datalogger.files import F
 from dmtools.datalogger.plots import where
 from dmtools.datalogger.states import DRAFT, LOST
+from dmtools.datalogger.stats import watching
 from dmtools.datalogger.windows import W
 
 PIPELINE = {"pipeline": "datalogger"}
@@ -26,6 +27,7 @@ def figures(look: Probing) -> Iterator[Figure]:
     yield days_left(look)
     yield lost(look)
     yield waiting(look)
+    yield watching.waits(look)
     yield declared.waits(look)
     yield from site_age(look)
 

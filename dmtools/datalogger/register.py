@@ -18,6 +18,7 @@ PIPELINE = Pipeline(
     bad=(),  # nobody can bring back what is lost: dm-train-ok tells it for a week
     components=(
         Component("params", "time series of devices, day by day -> HDF5", "0 1 * * *", PLACES),
+        Component("distill", "files -> statistics of each device and window", "30 * * * *"),
         Component("json", "statistics -> Plotly JSON and the plot site", "45 * * * *", optional=True),
         Component("declare", "finished files -> the journal, Rucio, MetaCat", "15 * * * *"),
     ),

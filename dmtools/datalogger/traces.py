@@ -111,6 +111,7 @@ def _of_file(q: Question, row: AnyRow) -> Trace:
         "adler32": file.adler32,
         "devices": [one.name for one in held],
         "distilled": clock.iso(row.distilled),
+        "reason": row.reason,
         "declared": clock.iso(row.declared),
         "catalogues": declared.of_file(q.connection, file.id),
     }

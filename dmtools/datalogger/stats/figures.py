@@ -23,7 +23,7 @@ MICRO = 1e6
 
 
 class Disordered(Exception):
-    """Times that go back, or that are no numbers."""
+    """Times that go back."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Series:
         self.count = self.non_finite = 0
         self.first: float | None = None
         self.last: float | None = None
+        self._before = math.nan
         self._values, self._intervals = Ordered(scratch), Ordered(scratch)
         self._value_moments, self._interval_moments = Moments(), Moments()
         self._runs = Runs()
@@ -63,20 +64,33 @@ class Series:
         if not len(seconds):
             return
         micros = np.rint(seconds * MICRO)
-        intervals = np.diff(micros) if self.last is None else np.diff(micros, prepend=np.rint(self.last * MICRO))
-        if not math.isfinite(float(micros[0])) or not (intervals >= 0).all():  # NaN is not >= 0 either
-            raise Disordered(f"the times of samples {self.count} to {self.count + len(seconds)} are not in order")
+        if self.count:
+            micros = np.concatenate(([self._before], micros))
+        intervals = np.diff(micros)
+        if not (intervals >= 0).all():
+            intervals = intervals[np.isfinite(intervals)]  # of two times that are known
+            if (intervals < 0).any():
+                raise Disordered(f"of samples {self.count} to {self.count + len(seconds)} some are older than the one before")
         good = np.isfinite(values)
-        finite = values.copy() if good.all() else values[good]
-        self.non_finite += len(values) - len(finite)
+        finite = values.astype(np.float64) if good.all() else values[good].astype(np.float64)
         self._runs.add(values)
         self._value_moments.add(finite)
         self._values.add(finite)
         self._interval_moments.add(intervals)
         self._intervals.add(intervals)
         self.count += len(seconds)
-        self.first = float(seconds[0]) if self.first is None else self.first
-        self.last = float(seconds[-1])
+        self._before = micros[-1]
+        self.non_finite += len(values) - len(finite)
+        self._ends(seconds)
+
+    def _ends(self, seconds: Floats) -> None:
+        """First and last of the times that are known."""
+        import numpy as np
+
+        known = seconds if math.isfinite(seconds[0]) and math.isfinite(seconds[-1]) else seconds[np.isfinite(seconds)]
+        if len(known):
+            self.first = float(known[0]) if self.first is None else self.first
+            self.last = float(known[-1])
 
     def figures(self) -> Figures:
         """All of them. Raises OSError."""

@@ -71,7 +71,7 @@ class Ordered:
         """What came in goes to the disk as a run."""
         values, counts = self._sorted()
         if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._scratch, prefix=".distill-")
+            self._file = tempfile.TemporaryFile(dir=self._scratch, prefix=".distill-")  # noqa: SIM115 - close() does
         at = self._file.seek(0, 2)
         self._file.write(values.data)
         self._file.write(counts.data)
