@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tests.datalogger.depot import FILE, FILES, Depot, depot, filled, said_nowhere
-from tests.support import command, environment, run
+from tests.support import command, environment, run, wait_until
 
 __all__ = ["depot", "filled"]
 DATASET = "datalogger:params"
@@ -140,3 +140,36 @@ def test_a_token_that_is_none_is_told_without_itself(depot: Depot, token: str, s
     told = depot.declare().gave(1)
     assert said in told.err
     assert set(depot.stand().values()) == {"undeclared"}
+
+
+def test_a_token_that_is_over_is_renewed_by_the_hook_and_a_dry_run_renews_nothing(depot: Depot) -> None:
+    depot.use("metacat")
+    secret = depot.home / "secrets/metacat.token"
+    secret.write_text("")
+    secret.chmod(0o600)
+    depot.metacat(token_file=str(secret))
+    hook = depot.home / "renew"
+    hook.write_text(f"#!/bin/sh\ncat {depot.home}/run/sim/metacat.token > {secret}\n")
+    hook.chmod(0o755)
+    file = depot.home / "dmtools.toml"
+    file.write_text(f'credentials.renew = ["{hook}"]\n' + file.read_text())
+    depot.declare("--dry-run").gave(1)
+    assert secret.read_text() == ""
+    told = depot.declare().ok()
+    assert set(depot.stand().values()) == {"declared"}
+    said_nowhere(depot, told)
+
+
+def test_a_catalogue_that_is_slow_holds_up_no_other(depot: Depot) -> None:
+    depot.use("metacat", "journal")
+    depot.metacat(call_seconds=8)
+    depot.metacat_faults('op="silent"; match="GET /data/file"; times=1')
+    slow = subprocess.Popen(
+        command("datalogger-declare"), env=environment(depot.home, depot.clock(depot.at)), stderr=subprocess.PIPE
+    )
+    path = depot.home / "datalogger/declared.ndjson"
+    wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") == 2, 60, "the journal has both")
+    assert "declared" not in {state for key, state in depot.stand().items() if key.startswith("metacat")}
+    assert b"a catalogue is away" in slow.communicate(timeout=60)[1]
+    assert slow.returncode == 0
+    assert depot.stand()["metacat 2026-11-03"] == "undeclared"
