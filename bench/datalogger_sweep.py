@@ -1,8 +1,9 @@
 """Every system call of datalogger-params that writes: killed, or failed, one at a time.
 
-    .venv/bin/python bench/datalogger_sweep.py params [--workers 2] [--sample N --seed N] [--faults KILL,ENOSPC,EIO,EDQUOT,EACCES]
+    .venv/bin/python bench/datalogger_sweep.py NAME [--workers 2] [--sample N --seed N] [--faults KILL,ENOSPC,EIO,EDQUOT,EACCES]
 
-A point is a row as of bench/kill_sweep.py: a day of two devices, plain passes to the end, every value as the formula has it.
+A point is a row as of bench/kill_sweep.py. params: a day of two devices, plain passes to the end, every value as the formula has
+it. declare: two files that are out, plain passes, a whole line a file in the journal.
 Exits 0 when all is good.
 """
 
@@ -14,10 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.faults import datalogger_params  # noqa: E402
+from tests.faults import datalogger_declare, datalogger_params  # noqa: E402
 from tests.faults.all_points import Sweeps, main  # noqa: E402
 
-SWEEPS: Sweeps = {"params": (datalogger_params, datalogger_params.Plants)}
+SWEEPS: Sweeps = {
+    "declare": (datalogger_declare, datalogger_declare.Declared),
+    "params": (datalogger_params, datalogger_params.Plants),
+}
 
 if __name__ == "__main__":
     sys.exit(main(SWEEPS, __doc__.splitlines()[0]))
