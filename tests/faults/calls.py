@@ -48,11 +48,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A command that ran with a fault: its exit (negative: by a signal), stderr, and the call that was hit; None: it survived."""
+    """A command that ran with a fault: its exit (negative: by a signal), stderr, and the call that was hit; None: it survived.
+
+    `reads`: an error met another thread's or process's call of that number, too, which only opened a file to read it: as no
+    full or broken disk does to what a program is made of.
+    """
 
     code: int
     err: str
     hit: Call | None
+    reads: bool = False
 
 
 def relevant(command: Sequence[str], env: dict[str, str], home: Path, log: Path) -> list[Call]:
@@ -106,7 +111,8 @@ def disturbed(
     """
     trace = ["-s", "100000", "-e", f"trace={','.join(CALLS)}"] if record else ["-e", f"trace={call.name}"]
     done = _strace(command, env, log, [*trace, *rule(call, fault)])
-    return Outcome(done.returncode, done.stderr, met(log, home, call, killed=done.returncode == -9))
+    reads = any(injected and found.name == "openat" and not found.subject for _, injected, found in _threads(log, home))
+    return Outcome(done.returncode, done.stderr, met(log, home, call, killed=done.returncode == -9), reads)
 
 
 def rule(call: Call, fault: str) -> list[str]:

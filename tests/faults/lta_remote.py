@@ -202,7 +202,7 @@ def run(machine: RemoteMachine, stage: Stage, call: Call, fault: str = KILL) -> 
     outcome = calls.disturbed(
         argv(machine, stage.command), machine.environment(), machine.home, machine.place / "trace", call, fault
     )
-    wrong = [] if outcome.code == -9 else judge.said_badly(stage.command[0], outcome.code, outcome.err)
+    wrong = [] if outcome.code == -9 or outcome.reads else judge.said_badly(stage.command[0], outcome.code, outcome.err)
     machine.jobs_over()
     wrong += lost(machine)
     wrong += judged(machine, machine.to_the_end())
