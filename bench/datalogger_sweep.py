@@ -3,7 +3,7 @@
     .venv/bin/python bench/datalogger_sweep.py NAME [--workers 2] [--sample N --seed N] [--faults KILL,ENOSPC,EIO,EDQUOT,EACCES]
 
 A point is a row as of bench/kill_sweep.py. params: a day of two devices, plain passes to the end, every value as the formula has
-it. declare: two files that are out, plain passes, a whole line a file in the journal.
+it. declare: two files that are out, to the journal, a real Rucio and MetaCat.
 Exits 0 when all is good.
 """
 
@@ -19,7 +19,7 @@ from tests.faults import datalogger_declare, datalogger_params  # noqa: E402
 from tests.faults.all_points import Sweeps, main  # noqa: E402
 
 SWEEPS: Sweeps = {
-    "declare": (datalogger_declare, datalogger_declare.Declared),
+    "declare": (datalogger_declare, datalogger_declare.Depots),
     "params": (datalogger_params, datalogger_params.Plants),
 }
 

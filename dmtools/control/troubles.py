@@ -36,6 +36,9 @@ DQM_STALE = "A mirrored page is Stale"
 DQM_DOWN = "A mirrored page is Down"
 DQM_BROKEN = "A mirrored page is not understood"
 DQM_TREE = "The mirror's directories grow"
+DATALOGGER_LATE = "Windows are not had in time"
+DATALOGGER_LOST = "Windows were lost"
+DATALOGGER_WAITS = "A finished file does not go out"
 
 OF_FIGURES = {
     "server_away": SERVER_AWAY,

@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import func, select
 
 from dmtools import clock
-from dmtools.control import probes
+from dmtools.control import probes, troubles
 from dmtools.control.entry import Figure, Probing
 from dmtools.datalogger import declared, outlook
 from dmtools.datalogger.files import F
@@ -41,7 +41,9 @@ def days_left(look: Probing) -> Figure:
     rest = max(0.0, outlook.left(look, oldest).total_seconds())
     said = f"datalogger: {oldest.shown} is {oldest.state}, and the logger has all of it for {clock.age(rest)} more"
     said += f": {oldest.reason}" if oldest.reason else ""
-    return Figure("left_to_ask", PIPELINE, rest, said, "s", probes.under(keep / 3), probes.under(keep / 10))
+    return Figure(
+        "left_to_ask", PIPELINE, rest, said, "s", probes.under(keep / 3), probes.under(keep / 10), see=troubles.DATALOGGER_LATE
+    )
 
 
 def lost(look: Probing) -> Figure:
@@ -51,7 +53,7 @@ def lost(look: Probing) -> Figure:
     said = f"datalogger: no window was lost in the last {TOLD_DAYS} days"
     if number:
         said = f"datalogger: {number} windows were lost in the last {TOLD_DAYS} days, as those of {name}: dm-trace {name}"
-    return Figure("lost", PIPELINE, number, said, "", probes.over(0))
+    return Figure("lost", PIPELINE, number, said, "", probes.over(0), see=troubles.DATALOGGER_LOST)
 
 
 def waiting(look: Probing) -> Figure:
@@ -63,7 +65,7 @@ def waiting(look: Probing) -> Figure:
         said = f"datalogger: a finished file waits for {clock.age(seconds)} to go out"
     limits = look.settings.train_ok
     ranges = (probes.over(limits.oldest_warning_seconds), probes.over(limits.oldest_critical_seconds))
-    return Figure("draft_waits", PIPELINE, seconds, said, "s", *ranges)
+    return Figure("draft_waits", PIPELINE, seconds, said, "s", *ranges, see=troubles.DATALOGGER_WAITS)
 
 
 def site_age(look: Probing) -> Iterator[Figure]:
