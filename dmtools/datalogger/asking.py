@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from dmtools.control import simulated
 from dmtools.datalogger import wall
+from dmtools.datalogger.event_reading import EventReader, EventReading
 from dmtools.datalogger.reading import SAID, Reader, Reading, Trouble
 from dmtools.settings import Datalogger, Settings
 
@@ -64,12 +65,27 @@ class Logger:
             reader.feed(piece)
         return reader.close()
 
+    def events(self, event: str, start: float, end: float, margin: float = MARGIN) -> EventReading:
+        """The events of [start, end) of two hex digits; of a long answer the first part, as `full` says. Raises Trouble, Away."""
+        first, last = wall.asked(start, end + margin, self._zone, whole=True)
+        reader = EventReader(start, end, self._zone)
+        for piece in self._answer(f'event_log/start_time="{first}"/stop_time="{last}"/event={event}'):
+            reader.feed(piece)
+            if reader.full:
+                return reader.close(cut=True)
+        return reader.close()
+
+    def text(self, command: str) -> str:
+        """A short answer, without HTML. Raises Trouble when it is an error's text, Away."""
+        text = b"".join(self._answer(command)).decode("ascii", "replace")
+        bare = re.sub(r"<[^>]*>", " ", text)
+        if re.match("!", bare.strip()) or re.search(r" - [A-Z][A-Z0-9]*_[A-Z0-9_]+\s*$", bare, re.MULTILINE):
+            raise Trouble(SAID, " ".join(bare.split())[:120])
+        return bare
+
     def logged_on(self, device: str) -> list[str]:
         """The nodes that log a device. Raises Trouble, Away."""
-        text = b"".join(self._answer(f"show/whereLogged+{device}")).decode("ascii", "replace")
-        if re.match("!", text.strip()) or re.search(r" - [A-Z]+_[A-Z_]+\s*$", text):
-            raise Trouble(SAID, " ".join(text.split())[:120])
-        words = re.sub(r"<[^>]*>", " ", text).replace(device, " ").replace(",", " ").split()
+        words = self.text(f"show/whereLogged+{device}").replace(device, " ").replace(",", " ").split()
         return [word for word in words if re.fullmatch(r"[A-Z][A-Za-z0-9_-]+", word) and word not in ("Node", "Nodes", "Device")]
 
     def _answer(self, command: str) -> Iterator[bytes]:

@@ -14,11 +14,12 @@ from sqlalchemy import Connection, select, update
 from dmtools import clock
 from dmtools.command.run import Refused
 from dmtools.control.passes import Pass
-from dmtools.datalogger import files, params, publishing, wall, windows
+from dmtools.datalogger import files, kinds, params, publishing, wall, windows
 from dmtools.datalogger.files import F, File
 from dmtools.datalogger.home import Home
+from dmtools.datalogger.rounds import Rounds
 from dmtools.datalogger.states import DONE, EMPTY, LOST, OWED, PUBLISHED
-from dmtools.datalogger.windows import DEVICE, HAND, W, Window
+from dmtools.datalogger.windows import HAND, W, Window
 from dmtools.ledger import tables
 from dmtools.settings.datalogger import Device
 
@@ -87,24 +88,54 @@ def is_the_schedules(this: Pass, startat: str, stopat: str, length: Length, out:
     return not startat and not stopat and length == Length(days=1) and out is not None and out.resolve() == configured.resolve()
 
 
-def grab(this: Pass, home: Home, devices: dict[str, Device], start: datetime, end: datetime, *, adopt: bool) -> None:
-    """Asks for the window of these devices, and writes what came to a file. Raises Unavailable when the logger is away."""
+def grab(
+    this: Pass,
+    home: Home,
+    kind: str,
+    devices: dict[str, Device],
+    start: datetime,
+    end: datetime,
+    *,
+    adopt: bool,
+    first_only: bool = False,
+) -> None:
+    """Asks for the window of these devices or events, and writes what came. Raises Unavailable when the logger is away.
+
+    `first_only`: one after the other, until one yields data.
+    """
     if this.dry_run:
         for device in devices.values():
-            this.plan(f"would ask {device.node} for {device.name} of {wall.stamp(start)} to {wall.stamp(end)}")
-        this.plan(f"would write {home.out / files.name(DEVICE, start, end, 0)}")
+            what, whom = kinds.table(kind, device.name), device.node or "the logger"
+            this.plan(f"would ask {whom} for {what} of {wall.stamp(start)} to {wall.stamp(end)}")
+        this.plan(f"would write {home.out / files.name(kind, start, end, 0)}")
         return
-    keys = {"kind": DEVICE, "origin": HAND, "start": start, "end": end}
-    new = [{**keys, "name": device.name, "node": device.node} for device in devices.values()]
-    this.ledger.transact(lambda c: windows.make(c, home.id, new, by=this.by, at=clock.now()))
-    found = _mine(this, home, keys, devices)
+    keys = {"kind": kind, "origin": HAND, "start": start, "end": end}
     _finish_old(this, home, keys, devices)
-    wanted = [fresh for one in found if (fresh := _afresh(this, home, one)) is not None]
-    rounds = params.ask(this, home, devices, wanted, by_hand=True) if wanted else None
-    _write(this, home, [one.id for one in wanted], devices, adopt=adopt)
+    asked: list[int] = []
+    rounds = None
+    for some in [{one.name: one} for one in devices.values()] if first_only else [devices]:
+        rounds, found = _ask(this, home, keys, some)
+        asked += found
+        if first_only and (rounds is None or rounds.away or _yields(this, found) or not this.goes()):
+            break
+    _write(this, home, asked, devices, adopt=adopt)
     publishing.tidy(this, home)
     if rounds is not None and rounds.away:
         params.tell_away(this, rounds)
+
+
+def _ask(this: Pass, home: Home, keys: dict[str, Any], devices: dict[str, Device]) -> tuple[Rounds | None, list[int]]:
+    """Books the windows of these and asks for what no file has; gives the ids of what was asked for."""
+    new = [{**keys, "name": device.name, "node": device.node} for device in devices.values()]
+    this.ledger.transact(lambda c: windows.make(c, home.id, new, by=this.by, at=clock.now()))
+    found = _mine(this, home, keys, devices)
+    wanted = [fresh for one in found if (fresh := _afresh(this, home, one)) is not None]
+    return params.ask(this, home, devices, wanted, by_hand=True) if wanted else None, [one.id for one in wanted]
+
+
+def _yields(this: Pass, ids: Sequence[int]) -> bool:
+    with this.ledger.read() as connection:
+        return any(one.rows for one in windows.by_ids(connection, ids).values())
 
 
 def _mine(this: Pass, home: Home, keys: dict[str, Any], devices: dict[str, Device]) -> list[Window]:
@@ -128,7 +159,7 @@ def _afresh(this: Pass, home: Home, window: Window) -> Window | None:
     if window.state in OVER and file is None:
         return window  # a killed run has all of it; only the file lacks
     if window.state in OVER and here and file is not None:
-        this.context.say(f"{window.name}: {file.place} has it already")
+        this.context.say(f"{window.called}: {file.place} has it already")
         return None
     if window.state in OVER:
         return _changed(this, window, OWED, {**windows.AFRESH, "upto": window.start, "failures": 0, "forgotten": None})

@@ -18,7 +18,7 @@ from dmtools.control.checking import Counts, Finding, Inspection
 from dmtools.control.passes import Pass
 from dmtools.datalogger import files, wall, windows
 from dmtools.datalogger.files import F, File, path_of
-from dmtools.datalogger.hdf5 import ROW_BYTES
+from dmtools.datalogger.kinds import KINDS
 from dmtools.datalogger.states import ASKED, DONE, DRAFT, INCOMPLETE, LOST, OPEN
 from dmtools.datalogger.windows import SCHEDULE, W, Window
 from dmtools.ledger import tables
@@ -65,8 +65,12 @@ def check(inspection: Inspection) -> Iterator[Finding]:
 
 def counted(connection: Connection) -> Counts:
     """The counts by the rows: bytes of windows that are over, as drafted rows."""
-    query = select(W.state, func.count(), func.coalesce(func.sum(W.rows), 0)).group_by(W.state)
-    return {state: (int(n), 0 if state in OPEN else int(rows) * ROW_BYTES) for state, n, rows in connection.execute(query)}
+    query = select(W.kind, W.state, func.count(), func.coalesce(func.sum(W.rows), 0)).group_by(W.kind, W.state)
+    found: Counts = {}
+    for kind, state, n, rows in connection.execute(query):
+        number, size = found.get(state, (0, 0))
+        found[state] = number + int(n), size + (0 if state in OPEN else int(rows) * KINDS[kind].row_bytes)
+    return found
 
 
 def files_of(connection: Connection, home: str) -> dict[str, File]:
@@ -114,7 +118,7 @@ def broken(connection: Connection, home: str) -> Iterator[Finding]:
 def is_short(window: Window) -> bool:
     """Does the draft hold fewer samples than are booked?"""
     try:
-        return window.draft is None or path_of(window.draft).stat().st_size < window.rows * ROW_BYTES
+        return window.draft is None or path_of(window.draft).stat().st_size < window.rows * window.of_kind.row_bytes
     except OSError:
         return True
 

@@ -1,4 +1,4 @@
-"""What the options of datalogger-params ask for: the schedule's work, a window by hand, or older files in the new layout."""
+"""What the options of datalogger-params and -events ask for: the schedule's work, a window by hand, or older files anew."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from dmtools.command.run import Refused
 from dmtools.control.passes import Pass
 from dmtools.datalogger import byhand, params
 from dmtools.datalogger.byhand import Length
-from dmtools.datalogger.home import Home, devices
+from dmtools.datalogger.home import Home, devices, events
+from dmtools.datalogger.kinds import DEVICE, EVENT
 
 
 def run(this: Pass, given: Mapping[str, Any], *, adopt: bool) -> None:
@@ -29,13 +30,44 @@ def run(this: Pass, given: Mapping[str, Any], *, adopt: bool) -> None:
                 "the schedule's work goes with no --paramfile, --logger, --maxcount or --adopt: "
                 "what is owed stands in [datalogger] devices or paramfile; for a run of your own choose another --outdir"
             )
-        params.scheduled(this, Home.of(this, draft), chosen)
+        params.scheduled(this, Home.of(this, draft), DEVICE, chosen)
         return
     zone, now = ZoneInfo(this.settings.datalogger.timezone), clock.now()
     start, end = byhand.window(given["startat"], given["stopat"], length, zone, now)
     byhand.refuse(start, end, now, this.settings.datalogger.keep_days, zone)
     home = Home.of(this, draft or Path.cwd(), out or Path.cwd())
-    byhand.grab(this, home, chosen, start, end, adopt=adopt)
+    byhand.grab(this, home, DEVICE, chosen, start, end, adopt=adopt)
+
+
+def run_events(this: Pass, given: Mapping[str, Any], *, first_only: bool, adopt: bool) -> None:
+    """The same for events; `first_only`: by hand, until one of them yields data. Raises Refused, Unavailable."""
+    draft, out = _directory(given["draftdir"]), _directory(given["outdir"])
+    length = Length(given["days"], given["hours"], given["minutes"], given["seconds"])
+    if byhand.is_the_schedules(this, given["startat"], given["stopat"], length, out):
+        if given["maxevt"] or first_only or adopt:
+            raise Refused(
+                "the schedule's work goes with no --maxEvt, -o or --adopt: what is owed stands in [datalogger] events; "
+                "for a run of your own choose another --outdir"
+            )
+        params.scheduled(this, Home.of(this, draft), EVENT, events(this.settings.datalogger.events))
+        return
+    zone, now = ZoneInfo(this.settings.datalogger.timezone), clock.now()
+    start, end = byhand.window(given["startat"], given["stopat"], length, zone, now)
+    byhand.refuse(start, end, now, this.settings.datalogger.keep_days, zone)
+    home = Home.of(this, draft or Path.cwd(), out or Path.cwd())
+    codes = [code for code in events(()) if code <= f"{_highest(given['maxevt']):02x}"]
+    byhand.grab(this, home, EVENT, events(codes), start, end, adopt=adopt, first_only=first_only)
+
+
+def _highest(text: str) -> int:
+    """Of --maxEvt: a hex number, as the originals took it. Raises Refused."""
+    try:
+        found = int(text or "ff", 16)
+    except ValueError:
+        found = -1
+    if not 0 <= found <= 0xFF:
+        raise Refused(f"--maxEvt {text!r} is no event: write two hex digits, from 00 to ff")
+    return found
 
 
 def convert(this: Pass, old: Sequence[Path], given: Mapping[str, Any]) -> None:

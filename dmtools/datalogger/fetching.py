@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from dmtools.datalogger import kinds
 from dmtools.datalogger.asking import CUT, MARGIN, Logger
-from dmtools.datalogger.reading import SAID, Reading, Trouble, once
+from dmtools.datalogger.kinds import DEVICE, KINDS
+from dmtools.datalogger.reading import SAID, Trouble
 from dmtools.settings import Datalogger
 
 if TYPE_CHECKING:
@@ -26,29 +28,34 @@ SLACK = 2.5  # sample intervals that may pass without a sample
 HOLES = 16  # of one piece that are asked for again, the widest
 AGAIN = 8  # times, as long as that brings something: an answer about a hole may have one, too
 ROUNDS = 400  # questions about one stretch, each of which brought something
+FEW_UNKNOWN = 100  # events of the hour that comes twice which are taken though nothing after them proves them to be all
 ENOUGH = 0.98  # of the samples that the rate says
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for: [start, end) of a device, UTC seconds."""
+    """What is asked for: [start, end) of a device or event, UTC seconds."""
 
     device: str
     node: str
     hertz: float
     start: float
     end: float
+    kind: str = DEVICE
 
 
 @dataclass
 class Fetched:
-    """What was had: samples up to `upto`, which is the end when all is well; else `trouble` says what came in between."""
+    """What was had: rows up to `upto`, which is the end when all is well; else `trouble` says what came in between.
+
+    `seconds`: when they are, as far as that is known.
+    """
 
     wanted: Wanted
     node: str
     upto: float
+    rows: Any = None
     seconds: Any = None
-    values: Any = None
     starred: Any = None
     doubles: int = 0
     trouble: Trouble | None = None
@@ -61,6 +68,7 @@ def fetch(logger: Logger, wanted: Wanted, limits: Datalogger) -> Fetched:
     trouble, sure = None, wanted.end
     try:
         piece.stretch(wanted.start, wanted.end)
+        sure = piece.reached if piece.full else wanted.end
     except Trouble as problem:
         trouble, sure = problem, piece.reached
     try:
@@ -71,12 +79,13 @@ def fetch(logger: Logger, wanted: Wanted, limits: Datalogger) -> Fetched:
 
 
 class _Piece:
-    """One piece in the making. `reached`: how far the stretch that is asked for is had."""
+    """One piece in the making. `reached`: how far the stretch that is asked for is had; `full`: no more is to be had at once."""
 
     def __init__(self, logger: Logger, wanted: Wanted, limits: Datalogger) -> None:
         self._logger, self._wanted, self._limits = logger, wanted, limits
         self._slack = SLACK / wanted.hertz if wanted.hertz else 0.0
-        self._readings: list[Reading] = []
+        self._readings: list[Any] = []
+        self.full = False
         self._notes: list[str] = []
         self._moved = False
         self._node = wanted.node
@@ -97,11 +106,20 @@ class _Piece:
                     raise
         raise Trouble(CUT, f"after {ROUNDS} questions the answers still end early: {_span(self.reached, end)}")
 
-    def _is_whole(self, reading: Reading, end: float) -> bool:
+    def _is_whole(self, reading: Any, end: float) -> bool:
         """Is the stretch had with this reading? Else `reached` is moved on."""
+        if reading.unknown and not (reading.beyond or reading.unknown <= FEW_UNKNOWN):
+            some = f"{reading.unknown} of {_span(self.reached, end)}"
+            raise Trouble(CUT, f"{some} may be of either hour of the two that the clock shows alike")
         self._readings.append(reading)
         if reading.none or reading.beyond:
             return True
+        if reading.full:
+            self.full, self.reached = True, float(reading.seconds[-1])
+            return True
+        if reading.unknown:
+            self.reached = max(reading.until, _after(float(reading.seconds[-1])) if len(reading.seconds) else 0.0)
+            return self.reached >= end
         if len(reading.seconds):
             last = float(reading.seconds[-1])
             self.reached = _after(last)
@@ -128,18 +146,16 @@ class _Piece:
 
     def result(self, sure: float, trouble: Trouble | None) -> Fetched:
         """What was had before `sure`."""
-        import numpy as np
-
-        seconds, values, doubles = self._joined()
-        kept = int(np.searchsorted(seconds, sure))
-        starred = self._starred()
-        had = (seconds[:kept], values[:kept], starred[starred < sure], doubles)
+        kind, starred = self._wanted.kind, self._starred()
+        found, doubles = kinds.rows(kind, self._readings, sure) if self._readings else (KINDS[kind].empty(), 0)
+        doubles += sum(reading.twice for reading in self._readings)
+        if unknown := max((reading.unknown for reading in self._readings), default=0):
+            self._notes.append(f"which of two equal hours {unknown} of them are of is not known: their epoch is NaN")
+        had = (found, self._times(sure), starred[starred < sure], doubles)
         return Fetched(self._wanted, self._node, sure, *had, trouble, self._notes)
 
     def _have(self, end: float) -> int:
-        import numpy as np
-
-        return int(np.searchsorted(self._joined()[0], end)) + len(self._starred())
+        return len(self._times(end)) + len(self._starred())
 
     def _starred(self) -> Floats:
         """When the `*****` were, each once."""
@@ -147,22 +163,18 @@ class _Piece:
 
         return np.array(sorted({at for reading in self._readings for at in reading.starred}))
 
-    def _joined(self) -> tuple[Floats, Floats, int]:
+    def _times(self, end: float) -> Floats:
+        """When what was had before `end` is."""
         import numpy as np
 
-        doubles = sum(reading.twice for reading in self._readings)
-        if not self._readings:
-            return np.empty(0), np.empty(0), doubles
-        joined = [np.concatenate([getattr(r, key) for r in self._readings]) for key in ("seconds", "values")]
-        (seconds, values), twice, _ = once(*joined)
-        return seconds, values, doubles + twice
+        found = kinds.times(self._readings)
+        return found[: int(np.searchsorted(found, end))]
 
     def _widest(self, end: float) -> Iterator[tuple[float, float]]:
         """The widest holes before `end`, in their order."""
         import numpy as np
 
-        seconds = self._joined()[0]
-        edges = np.concatenate(([self._wanted.start], seconds[seconds < end], [end]))
+        edges = np.concatenate(([self._wanted.start], self._times(end), [end]))
         widths = np.diff(edges)
         wide = np.flatnonzero(widths > self._slack)
         for n in sorted(wide[np.argsort(widths[wide])[-HOLES:]]):
@@ -170,7 +182,7 @@ class _Piece:
             if start < edges[n + 1]:
                 yield start, float(edges[n + 1])
 
-    def _ask(self, start: float, end: float) -> Reading:
+    def _ask(self, start: float, end: float) -> Any:
         """One question, asked again when the answer was no good; at another node when the device went there."""
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -180,18 +192,17 @@ class _Piece:
             retry=retry_if_exception(lambda problem: isinstance(problem, Trouble) and problem.kind != SAID),
             reraise=True,
         )
-        ahead = max(MARGIN, 2 * self._slack)
+        ahead, wanted = max(MARGIN, 2 * self._slack), self._wanted
         try:
-            found: Reading = again(self._logger.samples, self._node, self._wanted.device, start, end, ahead)
+            return again(kinds.ask, self._logger, wanted.kind, wanted.device, self._node, start, end, ahead)
         except Trouble as problem:
             if problem.kind != SAID or not self._elsewhere():
                 raise
-            found = again(self._logger.samples, self._node, self._wanted.device, start, end, ahead)
-        return found
+            return again(kinds.ask, self._logger, wanted.kind, wanted.device, self._node, start, end, ahead)
 
     def _elsewhere(self) -> bool:
         """Does another node log it by now? Asked once."""
-        if self._moved:
+        if self._moved or self._wanted.kind != DEVICE:
             return False
         self._moved = True
         try:

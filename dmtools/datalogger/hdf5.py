@@ -1,4 +1,4 @@
-"""HDF5: a table a device, columns utc_seconds and value (float64), compressed; written once, then read only."""
+"""HDF5: a table a device or event, compressed; written once, then read only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmtools import durable
+from dmtools.datalogger.kinds import SAMPLES, Kind
 from dmtools.storage import checksum
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT = "dmtools-datalogger 1"
 CHUNK = 65_536  # rows that are compressed together: 1 MB
-ROW_BYTES = 16
+ROW_BYTES = SAMPLES.row_bytes
 Attributes = Mapping[str, str | int | float]
 
 
@@ -37,13 +38,12 @@ class Table:
     rows: int
     pieces: Callable[[], Iterable[Rows]]
     attributes: Attributes = field(default_factory=dict)
+    kind: Kind = SAMPLES
 
 
 def row_type() -> Any:
-    """The type of a row."""
-    import numpy as np
-
-    return np.dtype([("utc_seconds", "<f8"), ("value", "<f8")])
+    """The type of a row of samples."""
+    return SAMPLES.row_type()
 
 
 def write(path: Path, tables: Iterable[Table], attributes: Attributes) -> None:
@@ -80,7 +80,7 @@ def _table(file: Any, table: Table) -> int:
     """Chunks are compressed here, not by HDF5: isal does it ten times as fast, and others read it all the same."""
     chunk = max(1, min(CHUNK, table.rows))
     packed = {"chunks": (chunk,), "shuffle": True, "compression": "gzip", "compression_opts": 1} if table.rows else {}
-    made = file.create_dataset(table.name, (table.rows,), row_type(), track_times=False, **packed)
+    made = file.create_dataset(table.name, (table.rows,), table.kind.row_type(), track_times=False, **packed)
     made.attrs.update(table.attributes)
     squeeze, done = _squeezer(), 0
     for rows in _even(table.pieces(), chunk):
@@ -115,8 +115,9 @@ def _shuffled(rows: Rows, chunk: int) -> bytes:
     """As HDF5's shuffle filter does it: first bytes of all rows, second bytes of all rows, ...; zeros fill the last chunk."""
     import numpy as np
 
-    flat = np.zeros((chunk, ROW_BYTES), np.uint8)
-    flat[: len(rows)] = np.ascontiguousarray(rows).view(np.uint8).reshape(-1, ROW_BYTES)
+    size = rows.dtype.itemsize
+    flat = np.zeros((chunk, size), np.uint8)
+    flat[: len(rows)] = np.ascontiguousarray(rows).view(np.uint8).reshape(-1, size)
     return flat.T.tobytes()
 
 
@@ -141,11 +142,13 @@ def _check(path: Path, counts: Mapping[str, int]) -> None:
     with opened(path) as file:
         for name, rows in counts.items():
             table = file[name]
-            last = float(table[rows - 1]["utc_seconds"]) if rows else 0.0
+            last = table[rows - 1] if rows else {}
+            column = SAMPLES.columns[0][0]
+            seconds = float(last[column]) if rows and column in table.dtype.names else 0.0
             if (
                 len(table) != rows
                 or (rows and table.id.get_num_chunks() != -(-rows // table.chunks[0]))
-                or not math.isfinite(last)
+                or not math.isfinite(seconds)
             ):
                 raise Damaged(f"{path}: the table {name} is not as it was written")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -51,6 +52,11 @@ def devices(settings: Settings, paramfile: Path | None = None, logger: str = "")
     if not named:
         raise Refused(f"{path or '[datalogger] devices'} names no device; write lines `node device`, as: MLrn B:VIMIN")
     return named
+
+
+def events(codes: Sequence[str]) -> dict[str, Device]:
+    """Events of two hex digits, by name; none given: all there are. How often they come is not known."""
+    return {code: Device(name=code, node="", hertz=0.0) for code in codes or [f"{number:02x}" for number in range(256)]}
 
 
 def _of_file(path: Path) -> list[Device]:

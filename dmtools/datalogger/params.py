@@ -1,4 +1,4 @@
-"""datalogger-params: what the schedule owes is asked for, the most endangered first; days that are settled become files."""
+"""datalogger-params and -events: what the schedule owes is asked for, the most endangered first; settled days become files."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from dmtools.control.passes import Pass
 from dmtools.datalogger import asking, publishing, schedule, windows
 from dmtools.datalogger.home import Home
 from dmtools.datalogger.rounds import Rounds
-from dmtools.datalogger.windows import DEVICE
 from dmtools.settings.datalogger import Device
 
 
-def scheduled(this: Pass, home: Home, devices: dict[str, Device]) -> None:
+def scheduled(this: Pass, home: Home, kind: str, devices: dict[str, Device]) -> None:
     """One pass over all that is owed. Raises Unavailable when the logger can't be reached at all."""
     now = clock.now()
-    schedule.owe(this, home, devices, now)
+    schedule.owe(this, home, kind, devices, now)
     with this.ledger.read() as connection:
-        due = windows.due(connection, home.id, DEVICE, now)
+        due = windows.due(connection, home.id, kind, now)
     if this.dry_run:
         for window in due:
             this.plan(f"would ask for {window.shown} ({window.state})")
         return
-    schedule.forget(this, home, now)
+    schedule.forget(this, home, kind, now)
     with this.ledger.read() as connection:
-        due = windows.due(connection, home.id, DEVICE, now)
+        due = windows.due(connection, home.id, kind, now)
     rounds = ask(this, home, devices, due) if due and this.goes() else None
-    publishing.publish(this, home, DEVICE, devices)
+    publishing.publish(this, home, kind, devices)
     publishing.tidy(this, home)
     if rounds is not None and rounds.away:
         tell_away(this, rounds)

@@ -16,7 +16,8 @@ from dmtools.control.passes import Pass
 from dmtools.datalogger import drafts, files, gaps, hdf5, windows
 from dmtools.datalogger.files import F, File, path_of
 from dmtools.datalogger.home import Home
-from dmtools.datalogger.states import DONE, DRAFT, FILE_STATES, LOST, OWED, PUBLISHED
+from dmtools.datalogger.kinds import EVENT, SAMPLES
+from dmtools.datalogger.states import DONE, DRAFT, EMPTY, FILE_STATES, LOST, OWED, PUBLISHED
 from dmtools.datalogger.windows import W, Window
 from dmtools.ledger import journal, tables
 from dmtools.ledger.chunks import chunks
@@ -71,8 +72,10 @@ def _made(this: Pass, home: Home, file: File, held: Sequence[Window], devices: d
     _refuse_lost_rows(this, held)
     with this.ledger.read() as connection:
         lacks = {one.id: gaps.said(gaps.of(connection, one)) for one in held}
-    made = [_table(one, devices.get(one.name), lacks[one.id]) for one in held]
-    hdf5.write(file.draft, made, _about(this, home, file))
+    # Of 256 events most never come: one list of those says it as well as a table of nothing for each.
+    none = [one.name for one in held if one.kind == EVENT and one.state == EMPTY]
+    made = [_table(one, devices.get(one.name), lacks[one.id]) for one in held if one.name not in none]
+    hdf5.write(file.draft, made, _about(this, home, file) | ({"empty": " ".join(none)} if none else {}))
     size, adler32 = hdf5.adler32(file.draft)
 
     def book(connection: Connection) -> None:
@@ -85,7 +88,7 @@ def _made(this: Pass, home: Home, file: File, held: Sequence[Window], devices: d
 
 def _refuse_lost_rows(this: Pass, held: Sequence[Window]) -> None:
     """Windows whose drafted rows are gone are owed again, and leave the file. Raises Damaged when there were some."""
-    gone = [one for one in held if one.rows and not (one.draft and drafts.cut(path_of(one.draft), one.rows))]
+    gone = [one for one in held if one.rows and not (one.draft and drafts.cut(path_of(one.draft), one.rows, one.of_kind))]
     got = this.leases.claim([one.resource for one in gone])
     for one in gone:
         values = {**windows.AFRESH, "upto": one.start, "ready": clock.now()}
@@ -102,23 +105,24 @@ def _refuse_lost_rows(this: Pass, held: Sequence[Window]) -> None:
 
 def _table(window: Window, device: Device | None, lacks: str) -> hdf5.Table:
     path = path_of(window.draft) if window.draft else Path(os.devnull)
-    known: dict[str, str | int | float] = {
-        "device": window.name,
-        "node": window.node or "",
-        "units": device.units if device else "",
-        "hertz": device.hertz if device else 0.0,
+    kind = window.of_kind
+    known: dict[str, str | int | float] = {kind.name: window.name}
+    if kind is SAMPLES:
+        units, hertz = (device.units, device.hertz) if device else ("", 0.0)
+        known |= {"node": window.node or "", "units": units, "hertz": hertz}
+    known |= {
         "start": str(clock.iso(window.start)),
         "end": str(clock.iso(window.end)),
         "state": window.state,
         "why": window.reason or "",
         "complete_to": str(clock.iso(window.upto)),
         "forgotten_before": clock.iso(window.forgotten) or "",
-        "without_samples": lacks,
+        f"without_{kind.noun}": lacks,
         "stars": window.stars,
         "doubles": window.doubles,
         "asked": clock.iso(window.asked) or "",
     }
-    return hdf5.Table(window.name, window.rows, partial(drafts.pieces, path, window.rows), known)
+    return hdf5.Table(window.called, window.rows, partial(drafts.pieces, path, window.rows, kind), known, kind)
 
 
 def _about(this: Pass, home: Home, file: File) -> dict[str, str | int | float]:
@@ -142,7 +146,7 @@ def _out(this: Pass, home: Home, file: File, held: Sequence[Window]) -> bool:
     at = clock.now()
     move = journal.Move(file.id, DRAFT, PUBLISHED, None, file.bytes or 0)
     this.ledger.transact(lambda c: journal.advance(c, tables.datalogger_file, FILE_STATES, [move], by=this.by, at=at))
-    this.log(f"published {file.place}: {len(held)} devices, {file.bytes} bytes")
+    this.log(f"published {file.place}: {len(held)} windows, {file.bytes} bytes")
     return True
 
 

@@ -62,6 +62,8 @@ class Reading:
     before: float = -math.inf
     none: bool = False
     starred: tuple[float, ...] = ()
+    unknown: int = 0  # samples have UTC seconds, and are taken whole: see EventReading
+    full: bool = False
 
 
 class Reader:

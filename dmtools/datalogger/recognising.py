@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,8 @@ from dmtools import clock
 from dmtools.control.passes import Pass
 from dmtools.datalogger import check_out, files, hdf5, windows
 from dmtools.datalogger.files import F
-from dmtools.datalogger.hdf5 import ROW_BYTES, Damaged
+from dmtools.datalogger.hdf5 import Damaged
+from dmtools.datalogger.kinds import KINDS
 from dmtools.datalogger.states import ASKED, DONE, EMPTY, FILE_STATES, LOST, OPEN, OWED, PUBLISHED, STATES
 from dmtools.datalogger.windows import SCHEDULE, W
 from dmtools.ledger import journal, tables
@@ -61,7 +63,7 @@ def _windows(path: Path, file: Any, keys: dict[str, Any]) -> Iterator[dict[str, 
             raise Damaged(f"{path}: the table {name} says that it is {state!r}")
         times = table.dtype.names[0] if "epoch" not in table.dtype.names else "epoch"
         ends = [float(table[n][times]) for n in (0, len(table) - 1)] if len(table) else []
-        first, last = (datetime.fromtimestamp(at, UTC) for at in ends) if ends else (None, None)
+        first, last = (datetime.fromtimestamp(at, UTC) if math.isfinite(at) else None for at in ends) if ends else (None, None)
         yield {
             **keys,
             "name": str(said.get("event") or said["device"]),
@@ -77,6 +79,9 @@ def _windows(path: Path, file: Any, keys: dict[str, Any]) -> Iterator[dict[str, 
             "forgotten": _instant(said.get("forgotten_before")),
             "asked": _instant(said.get("asked")),
         }
+    bare = {"node": "", "state": EMPTY, "rows": 0, "first": None, "last": None, "stars": 0, "doubles": 0, "reason": None}
+    for name in str(file.attrs.get("empty", "")).split():  # events that never came have no table
+        yield {**keys, **bare, "name": name, "upto": keys["end"], "forgotten": None, "asked": None}
 
 
 def _instant(text: Any) -> datetime | None:
@@ -131,7 +136,7 @@ def _is_free(row: AnyRow | None, known: set[int], held: list[str]) -> bool:
 
 
 def _window(connection: Connection, this: Pass, home: str, one: dict[str, Any], row: AnyRow | None, at: datetime) -> None:
-    state, size = one["state"], one["rows"] * ROW_BYTES
+    state, size = one["state"], one["rows"] * KINDS[one["kind"]].row_bytes
     values = {key: value for key, value in one.items() if key not in ("state", "kind", "name", "start", "end", "origin")}
     if row is None:
         new = {"home": home, **one, "since": at, "ready": at, "failures": 0}
@@ -140,7 +145,7 @@ def _window(connection: Connection, this: Pass, home: str, one: dict[str, Any], 
         journal.record(connection, STATES, [move], by=this.by, at=at)
         journal.count_new(connection, STATES.pipeline, state, 1, size, at)
         return
-    before, had = row.state, 0 if row.state in OPEN else row.rows * ROW_BYTES
+    before, had = row.state, 0 if row.state in OPEN else row.rows * KINDS[row.kind].row_bytes
     for between in _road(before, state):
         move = journal.Move(row.id, before, between, WHY, 0, had)
         journal.advance(connection, tables.datalogger_window, STATES, [move], by=this.by, at=at)

@@ -19,6 +19,7 @@ PIPELINE = Pipeline(
     components=(
         Component("params", "time series of devices, day by day -> HDF5", "0 1 * * *", PLACES),
         Component("distill", "files -> statistics of each device and window", "30 * * * *"),
+        Component("events", "clock events, day by day -> HDF5", "1 2 * * *", PLACES, optional=True),
         Component("json", "statistics -> Plotly JSON and the plot site", "45 * * * *", optional=True),
         Component("declare", "finished files -> the journal, Rucio, MetaCat", "15 * * * *"),
     ),

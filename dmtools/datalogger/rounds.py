@@ -16,6 +16,8 @@ from dmtools.datalogger.fetching import Fetched, Wanted
 from dmtools.datalogger.files import path_of, text_of
 from dmtools.datalogger.gaps import Gap
 from dmtools.datalogger.home import Home
+from dmtools.datalogger.kinds import EVENT
+from dmtools.datalogger.pacing import Pace
 from dmtools.datalogger.reading import SAID, Trouble
 from dmtools.datalogger.states import ASKED, DONE, EMPTY, ERROR, INCOMPLETE, LOST, OWED
 from dmtools.datalogger.windows import Window
@@ -35,6 +37,9 @@ class Rounds:
     away: str = ""
     ended: int = 0
     by_hand: bool = False
+
+    def __post_init__(self) -> None:
+        self.pace = Pace(self.this.settings.datalogger.chunk_minutes)
 
     def run(self, found: Sequence[Window]) -> None:
         """Until all are asked for, the pass may not go on, or the logger is away."""
@@ -71,7 +76,7 @@ class Rounds:
         device = self.devices.get(found.name)
         if device is not None and found.rows == 0 and found.failures == 0:
             values["node"] = device.node
-        if not drafts.cut(path, found.rows):
+        if not drafts.cut(path, found.rows, found.of_kind):
             self.this.log(f"{found.shown}: the draft {path} lacks what is booked; it is asked for from its beginning")
             values = {**windows.AFRESH, "upto": found.start, **values}
         found = replace(found, upto=values.get("upto", found.upto))
@@ -107,8 +112,8 @@ class Rounds:
             self._end(window, None)
             return
         device = self.devices.get(window.name) or Device(name=window.name, hertz=0.0)
-        end = min(window.end, window.upto + timedelta(minutes=self.this.settings.datalogger.chunk_minutes))
-        wanted = Wanted(window.name, window.node or device.node, device.hertz, window.upto.timestamp(), end.timestamp())
+        span = window.upto.timestamp(), self.pace.end(window, self.home.zone).timestamp()
+        wanted = Wanted(window.name, window.node or device.node, device.hertz, *span, window.kind)
         assert self.logger is not None
         open_[crew.submit(fetching.fetch, self.logger, wanted, self.this.settings.datalogger)] = window
 
@@ -121,11 +126,12 @@ class Rounds:
             self._back(window, self.away)
             return None
         upto = _instant(found.upto)
+        self.pace.had(window, found.upto - found.wanted.start, len(found.rows))
         values: dict[str, Any] = {"upto": min(upto, window.end), "node": found.node}
+        if len(found.rows):
+            drafts.append_rows(path_of(window.draft or ""), window.rows, found.rows)
+            values["rows"] = window.rows + len(found.rows)
         if len(found.seconds):
-            path = path_of(window.draft or "")
-            drafts.append(path, window.rows, found.seconds, found.values)
-            values["rows"] = window.rows + len(found.seconds)
             values["first"] = window.first or _instant(float(found.seconds[0]))
             values["last"] = _instant(float(found.seconds[-1]))
         values |= {"stars": window.stars + len(found.starred), "doubles": window.doubles + found.doubles}
@@ -148,7 +154,7 @@ class Rounds:
         return window
 
     def _holes(self, window: Window, found: Fetched) -> list[Gap]:
-        """What the answer lacks; where the logger has forgotten by now, it may have been there."""
+        """What the answer lacks; where the logger has forgotten by now, it may have been there. Events come when they like."""
         near = window.last is not None and (window.forgotten is None or window.forgotten <= window.last)
         last = window.last.timestamp() if window.last is not None and near else None
         span = found.wanted.start, found.upto
@@ -156,6 +162,8 @@ class Rounds:
         holes = gaps.within(found.seconds, found.starred, span, found.wanted.hertz, last, torn=torn)
         limit = clock.now() - timedelta(days=self.this.settings.datalogger.keep_days)
         why = "the logger forgot it while it was asked for"
+        if window.kind == EVENT:
+            return [gaps.lost(window.upto, min(limit, _instant(found.upto)), why)] if window.upto < limit else []
         return [one if one.start >= limit else gaps.lost(one.start, one.end, why) for one in holes]
 
     def _end(self, window: Window, trouble: Trouble | None) -> None:
@@ -166,7 +174,7 @@ class Rounds:
         elif window.forgotten is not None and window.forgotten > window.start:
             why = f"the logger had forgotten what was before {window.forgotten:%Y-%m-%dT%H:%M:%SZ}; the rest is here"
             windows.advance(self.this, window, LOST, why, {"reason": why, "error_class": None}, now)
-            left = f"{window.rows} samples are kept"
+            left = f"{window.rows} {window.of_kind.noun} are kept"
             self.this.problem("lost in part", window.shown, why=why, left=left, next="nothing can bring it back")
         else:
             state = DONE if window.rows or window.stars else EMPTY
@@ -183,7 +191,7 @@ class Rounds:
         state = INCOMPLETE if window.upto > window.start and (window.rows or window.forgotten is None) else ERROR
         if windows.advance(self.this, window, state, why, values, now):
             left = (
-                f"{window.rows} samples up to {window.upto:%Y-%m-%dT%H:%M:%SZ} are kept"
+                f"{window.rows} {window.of_kind.noun} up to {window.upto:%Y-%m-%dT%H:%M:%SZ} are kept"
                 if window.rows
                 else "nothing of it is kept"
             )

@@ -9,33 +9,33 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from dmtools.control.passes import Pass
-from dmtools.datalogger import gaps, wall, windows
+from dmtools.datalogger import gaps, kinds, wall, windows
 from dmtools.datalogger.home import Home
 from dmtools.datalogger.states import LOST, OPEN, OWED
-from dmtools.datalogger.windows import DEVICE, SCHEDULE, W, Window
+from dmtools.datalogger.windows import SCHEDULE, W, Window
 from dmtools.ledger import tables
 from dmtools.settings.datalogger import Device
 
 MOST_DAYS = 400
 
 
-def owe(this: Pass, home: Home, devices: Mapping[str, Device], now: datetime) -> int:
+def owe(this: Pass, home: Home, kind: str, devices: Mapping[str, Device], now: datetime) -> int:
     """Books the windows of the days that are over; gives how many are new."""
     with this.ledger.read() as connection:
-        new = list(_new(connection, this, home, devices, now))
+        new = list(_new(connection, this, home, kind, devices, now))
     if this.dry_run:
         for one in new:
-            this.plan(f"would owe {one['name']} of {wall.stamp(one['start'])} to {wall.stamp(one['end'])}")
+            this.plan(f"would owe {kinds.table(kind, one['name'])} of {wall.stamp(one['start'])} to {wall.stamp(one['end'])}")
         return len(new)
     return len(this.ledger.transact(lambda c: windows.make(c, home.id, new, by=this.by, at=now))) if new else 0
 
 
 def _new(
-    connection: Connection, this: Pass, home: Home, devices: Mapping[str, Device], now: datetime
+    connection: Connection, this: Pass, home: Home, kind: str, devices: Mapping[str, Device], now: datetime
 ) -> Iterator[dict[str, Any]]:
     limits = this.settings.datalogger
     until = now - timedelta(minutes=limits.settle_minutes)
-    mine = (W.home == home.id, W.kind == DEVICE, W.origin == SCHEDULE)
+    mine = (W.home == home.id, W.kind == kind, W.origin == SCHEDULE)
     query = select(W.name, func.min(W.start).label("first"), func.max(W.start).label("last")).where(*mine).group_by(W.name)
     there = {row.name: row for row in connection.execute(query)}
     for device in devices.values():
@@ -43,7 +43,7 @@ def _new(
         first = _first(home, limits.since, row.first if row else None, until)
         for start, end in wall.days(first, until, home.zone):
             if row is None or not row.first <= start <= row.last:
-                keys = {"kind": DEVICE, "name": device.name, "node": device.node, "origin": SCHEDULE}
+                keys = {"kind": kind, "name": device.name, "node": device.node, "origin": SCHEDULE}
                 yield {**keys, "start": start, "end": end}
 
 
@@ -55,10 +55,10 @@ def _first(home: Home, since: str, known: datetime | None, until: datetime) -> d
     return known.astimezone(home.zone).date() if known is not None else today - timedelta(days=1)
 
 
-def forget(this: Pass, home: Home, now: datetime) -> None:
+def forget(this: Pass, home: Home, kind: str, now: datetime) -> None:
     """Windows of which the logger has nothing any more, and that are not done, are lost; why is kept with them."""
     limit = now - timedelta(days=this.settings.datalogger.keep_days)
-    mine = (W.home == home.id, W.origin == SCHEDULE, W.state.in_(OPEN), W.end <= limit)
+    mine = (W.home == home.id, W.kind == kind, W.origin == SCHEDULE, W.state.in_(OPEN), W.end <= limit)
     with this.ledger.read() as connection:
         found = windows.read(connection, select(tables.datalogger_window).where(*mine).order_by(W.start, W.id))
     for window in claimed(this, found):
@@ -68,7 +68,11 @@ def forget(this: Pass, home: Home, now: datetime) -> None:
             continue
         values = {"reason": told, "forgotten": window.end, "upto": window.end}
         if windows.advance(this, window, LOST, told, values, now):
-            had = f"{window.rows} samples up to {wall.stamp(window.upto)} are kept" if window.rows else "nothing of it was had"
+            had = (
+                f"{window.rows} {window.of_kind.noun} up to {wall.stamp(window.upto)} are kept"
+                if window.rows
+                else "nothing of it was had"
+            )
             this.problem("lost", window.shown, why=told, left=had, next="nothing can bring it back; see dm-monitoring datalogger")
 
 

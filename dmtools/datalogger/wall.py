@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -24,23 +25,87 @@ def days(first: date, until: datetime, zone: ZoneInfo) -> Iterator[tuple[datetim
         start = end
 
 
-def asked(start: float, end: float, zone: ZoneInfo) -> tuple[str, str]:
+def asked(start: float, end: float, zone: ZoneInfo, *, whole: bool = False) -> tuple[str, str]:
     """Whole seconds of wall-clock time around [start, end): `2020-03-10+00:00:00`.
 
-    A time of the hour that comes twice in autumn means two instants. Where the wrong one would leave something out, for a start
-    in the first such hour or an end in the second, it is moved out of both.
+    A time of the hour that comes twice in autumn means two instants. Where the wrong one would leave something out, for a
+    start in the first such hour or an end in the second, it is moved out of both. `whole`: any is; the answer has both hours.
     """
     one = datetime.fromtimestamp(math.floor(start), zone)
     other = datetime.fromtimestamp(math.ceil(end), zone)
-    while _means_two(one) and one.fold == 0:
+    while _means_two(one) and (whole or one.fold == 0):
         one = (one.astimezone(UTC) - STEP).astimezone(zone)
-    while _means_two(other) and other.fold == 1:
+    while _means_two(other) and (whole or other.fold == 1):
         other = (other.astimezone(UTC) + STEP).astimezone(zone)
     return f"{one:%Y-%m-%d+%H:%M:%S}", f"{other:%Y-%m-%d+%H:%M:%S}"
 
 
 def _means_two(at: datetime) -> bool:
     return at.replace(fold=0).utcoffset() != at.replace(fold=1).utcoffset()
+
+
+def _comes_twice(at: datetime) -> bool:
+    """Of a time around a clock change: is it there at all?"""
+    return at.astimezone(UTC).astimezone(at.tzinfo).replace(tzinfo=None) == at.replace(tzinfo=None)
+
+
+def past_two(at: datetime, zone: ZoneInfo) -> datetime:
+    """The instant, or the next one whose wall-clock time means one alone."""
+    while _means_two(at.astimezone(zone)) and _comes_twice(at.astimezone(zone)):
+        at += STEP
+    return at
+
+
+@dataclass(frozen=True)
+class Change:
+    """A clock change at `at`, UTC seconds, from the offset `before` to `after`.
+
+    Wall-clock times from `low` to `high` come twice, or are left out.
+    """
+
+    at: float
+    before: float
+    after: float
+
+    @property
+    def twice(self) -> bool:
+        """Is it that of autumn?"""
+        return self.after < self.before
+
+    @property
+    def low(self) -> float:
+        """The first wall-clock second that is doubled or left out."""
+        return self.at + min(self.before, self.after)
+
+    @property
+    def high(self) -> float:
+        """The first one behind it."""
+        return self.at + max(self.before, self.after)
+
+
+def changes(start: float, end: float, zone: ZoneInfo) -> list[Change]:
+    """The clock changes in [start, end]; they stand on quarters of an hour."""
+    quarter = STEP.total_seconds()
+    found = []
+    at = math.floor(start / quarter) * quarter
+    before = offset(at, zone)
+    while at < end:
+        far = min(86_400.0, max(quarter, end - at))
+        if offset(at + far, zone) == before:
+            at += far
+            continue
+        while (after := offset(at + quarter, zone)) == before:
+            at += quarter
+        at += quarter
+        found.append(Change(at, before, after))
+        before = after
+    return found
+
+
+def offset(at: float, zone: ZoneInfo) -> float:
+    """How far the zone's clock is ahead of UTC, in seconds."""
+    ahead = datetime.fromtimestamp(at, zone).utcoffset()
+    return ahead.total_seconds() if ahead is not None else 0.0
 
 
 def parse(text: str, zone: ZoneInfo) -> datetime:
@@ -52,8 +117,7 @@ def parse(text: str, zone: ZoneInfo) -> datetime:
     if found.tzinfo is None:
         found = found.replace(tzinfo=zone)
         if _means_two(found):
-            there = found.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == found.replace(tzinfo=None)
-            what = "comes twice" if there else "is left out"
+            what = "comes twice" if _comes_twice(found) else "is left out"
             raise ValueError(
                 f"{text!r} {what} in {zone.key}, where the clock changes; add its offset, as in {text.strip()}-06:00"
             )

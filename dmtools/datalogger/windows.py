@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, insert, select, update
 
 from dmtools.control.passes import Pass
-from dmtools.datalogger.hdf5 import ROW_BYTES
+from dmtools.datalogger import kinds
+from dmtools.datalogger.kinds import KINDS, Kind
 from dmtools.datalogger.states import OPEN, OWED, STATES
 from dmtools.ledger import journal, tables
 from dmtools.ledger.chunks import chunks
@@ -18,7 +19,7 @@ from dmtools.ledger.engine import Stale
 from dmtools.ledger.types import AnyRow
 
 W = tables.datalogger_window.c
-DEVICE, EVENT = "device", "event"
+DEVICE, EVENT = kinds.DEVICE, kinds.EVENT
 SCHEDULE, HAND = "schedule", "hand"
 
 
@@ -54,9 +55,19 @@ class Window:
         return resource(self.id)
 
     @property
+    def of_kind(self) -> Kind:
+        """Device or event: how it is asked for, how its rows look."""
+        return KINDS[self.kind]
+
+    @property
+    def called(self) -> str:
+        """The name of its table, and what people call it: `B:VIMIN`, `Event0c`."""
+        return kinds.table(self.kind, self.name)
+
+    @property
     def shown(self) -> str:
         """For people."""
-        return f"{self.name} {self.start:%Y-%m-%dT%H:%M:%SZ} to {self.end:%Y-%m-%dT%H:%M:%SZ}"
+        return f"{self.called} {self.start:%Y-%m-%dT%H:%M:%SZ} to {self.end:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def resource(number: int) -> str:
@@ -127,7 +138,7 @@ def book(this: Pass, window: Window, values: dict[str, Any]) -> bool:
 
 def advance(this: Pass, window: Window, after: str, why: str | None, values: dict[str, Any], at: datetime) -> bool:
     """Moves a window that is ours to another state; False when somebody else has moved it. Bytes are counted at its end."""
-    size, size_before = (window.rows * ROW_BYTES if state not in OPEN else 0 for state in (after, window.state))
+    size, size_before = (window.rows * window.of_kind.row_bytes if state not in OPEN else 0 for state in (after, window.state))
     move = journal.Move(window.id, window.state, after, why, size, size_before, tuple(values.items()))
 
     def work(connection: Connection) -> bool:

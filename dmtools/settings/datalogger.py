@@ -33,6 +33,7 @@ class Datalogger(Struct, frozen=True, kw_only=True):
     timezone: the logger's: it takes and gives wall-clock times of it, and days begin at its midnight
     since: the first day that is owed, YYYY-MM-DD; empty: the last whole day before the first pass
     devices: what is logged
+    events: the clock events that are logged, two lower-case hex digits each, as "0c"; empty: all from 00 to ff
     paramfile: a file of lines `node device [hertz [units]]`, which is used in place of devices
     draft: where files are drafted, a local disk; empty: HOME/datalogger/draft
     out: where finished files go; empty: HOME/datalogger/out
@@ -68,6 +69,7 @@ class Datalogger(Struct, frozen=True, kw_only=True):
         Device(name="I:IB", units="A"),
         Device(name="I:MDAT40"),
     )
+    events: tuple[Annotated[str, Meta(pattern=r"^[0-9a-f]{2}$")], ...] = ()
     paramfile: str = ""
     draft: str = ""
     out: str = ""

@@ -24,6 +24,7 @@ LOGGER_OPS = frozenset(
         "say",
         "say-after",
         "html",
+        "header",
         "tail",
         "hole",
         "few",

@@ -14,24 +14,17 @@ from dmtools.simulators.datalogger import signals
 
 ZONE = ZoneInfo("America/Chicago")
 BLOCK = 40_000  # samples that are made at once
-EVENTS = {0x0C: Fraction(15), 0x07: Fraction(720), 0x0F: Fraction(15), 0x8F: Fraction(1), 0x00: 1 / signals.SUPERCYCLE}
+EVENTS = {0x0C: Fraction(15), 0x07: Fraction(720), 0x0F: Fraction(15), 0x8F: Fraction(1)}  # and 0x00: each supercycle
 _NAME = re.compile(r"[A-Z]:[A-Za-z0-9_]{1,12}$")
-_TLG = """\
-Event information :
-  1) Event : 17  State ID :   5  Time :  0      Machine : Booster
-  2) Event : 00  State ID :   5  Time :  0      Machine : Booster
-  3) Event : 0C  State ID :   5  Time :  .0333  Machine : Booster
-  4) Event : 1D  State ID :   4  Time :  .0667  Machine : Booster
-  5) Event : 29  State ID :  10  Time :  1.4    Machine : Main Injector
-"""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command gives: its text in pieces; `samples`: they are lines of samples."""
+    """What a command gives: its text in pieces; `samples`, `events`: they are lines of those."""
 
     pieces: Iterator[bytes]
     samples: bool = False
+    events: bool = False
 
 
 @dataclass
@@ -41,6 +34,7 @@ class Logger:
     hertz: Fraction
     keep_days: float
     nodes: dict[str, str] = field(default_factory=dict)  # of devices that are not where they were asked for
+    supercycle: Fraction = signals.SUPERCYCLE
     fold: int = 0  # which of two equal hours of a clock change a wall-clock time means
     gaps: dict[str, list[tuple[int, int]]] = field(default_factory=dict)  # [start, end) in ms without samples
     now: Callable[[], datetime] = clock.now
@@ -53,7 +47,7 @@ class Logger:
             "logger_get": self._get,
             "event_log": self._events,
             "read": self._read,
-            "tlg_info": lambda _parts: _text(_TLG),
+            "tlg_info": lambda _parts: _text(signals.timeline(self._cycle()[0])),
             "show": self._show,
         }
         return known[word](parts) if word in known else _text(f"!Unknown command - {word[:40]}")
@@ -115,18 +109,24 @@ class Logger:
         if not re.fullmatch("[0-9a-f]{2}", said.get("event", "")):
             return _text("!Invalid event - CLIB_SYNTAX")
         code = int(said["event"], 16)
-        some = signals.ticks(EVENTS[code], *window) if code in EVENTS else range(0)
-        if not some:
+        rate = (EVENTS | {0x00: 1 / self.supercycle}).get(code)
+        some = signals.ticks(rate, *window) if rate else range(0)
+        if rate is None or not some:
             return _text("No occurrences of event\n")
-        return Answer((_event_lines(EVENTS[code], part) for part in _blocks(some)), samples=True)
+        return Answer((_event_lines(rate, part, self.supercycle) for part in _blocks(some)), events=True)
+
+    def _cycle(self) -> tuple[int, Fraction]:
+        """Which supercycle is played, and how much of it is over."""
+        number, over = divmod(Fraction(int(self.now().timestamp() * 1_000_000), 1_000_000), self.supercycle)
+        return int(number), over
 
     def _read(self, parts: list[str]) -> Answer:
         """G:SCTIME: its setting is the length of the supercycle, its reading how much of it is over."""
         if not parts[-1].endswith("G:SCTIME"):
             return _text(f"Invalid device name ({parts[-1]}) - DIO_NO_SUCH")
         if parts[-1].startswith("setting "):
-            return _text(f"{float(signals.SUPERCYCLE):.6f}\n")
-        return _text(f"{self.now().timestamp() % float(signals.SUPERCYCLE):.6f}\n")
+            return _text(f"{float(self.supercycle):.6f}\n")
+        return _text(f"{float(self._cycle()[1]):.6f}\n")
 
     def _show(self, parts: list[str]) -> Answer:
         name = parts[-1].rpartition(" ")[2]
@@ -153,10 +153,15 @@ def _wall(seconds: float) -> str:
     return f"{(datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)).astimezone(ZONE):%d-%b-%Y %H:%M:%S.%f}"[:-3].upper()
 
 
-def _event_lines(hertz: Fraction, some: range) -> bytes:
-    cycle = int(signals.SUPERCYCLE * 1_000_000)
-    found = []
-    for number in some:
-        at = signals.times_ms(hertz, number)
-        found.append(f"{_wall(at / 1000)} {at * 1000 % cycle}\n")
+def _event_lines(hertz: Fraction, some: range, supercycle: Fraction) -> bytes:
+    """`02-NOV-2026 00:00:00.066 66000` a line."""
+    import numpy as np
+
+    cycle = int(supercycle * 1_000_000)
+    found, last, text = [], -1, ""
+    for at in signals.times_ms(hertz, np.arange(some.start, some.stop, dtype=np.int64)).tolist():
+        if at // 1000 != last:
+            last = at // 1000
+            text = _wall(last)[:-3]
+        found.append(f"{text}{at % 1000:03d} {at * 1000 % cycle}\n")
     return "".join(found).encode()

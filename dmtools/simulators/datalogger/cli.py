@@ -16,6 +16,7 @@ from dmtools.command import Context, Refused, tool
 @click.option("--port", type=click.IntRange(0, 65535), help="The port, 0: any free one; else from the settings.")
 @click.option("--hertz", default="15", show_default=True, help="How often its devices are logged; a fraction like 1/10, too.")
 @click.option("--keep-days", type=click.FloatRange(min=0), default=10, show_default=True, help="How long it remembers.")
+@click.option("--supercycle", default="60.066666", show_default=True, help="Its length in seconds.")
 @click.option("--moved", multiple=True, metavar="DEVICE=NODE", help="A device that another node than MLrn logs.")
 @click.option(
     "--fold", type=click.IntRange(0, 1), default=0, help="Which of two equal hours a time means: 0 the first, 1 the second."
@@ -29,6 +30,7 @@ def command(
     port: int | None,
     hertz: str,
     keep_days: float,
+    supercycle: str,
     moved: tuple[str, ...],
     fold: int,
     gaps: tuple[str, ...],
@@ -46,17 +48,20 @@ def command(
     It wants the server's token. Times are those of America/Chicago. What a device reads is computed:
     dmtools/simulators/datalogger/signals.py. Faults in run/sim/datalogger.faults.toml; match is a part of the query; op say or
     say-after (reason: the text, with status 200), html, tail (the last seconds are lost), hole, few (487 points), early-end,
-    cut-line, unsorted, twice, glue, stars, not-finite, clock (one sample is a year early); those of requests as in the others.
+    cut-line, unsorted, twice, glue, stars, not-finite, clock (one sample is a year early, one event a century),
+    header (five lines before it); those of requests as in the others.
     """  # noqa: D301 - click wants the character itself
     from fractions import Fraction
 
-    from dmtools.simulators.datalogger import running
+    from dmtools.simulators.datalogger import running, signals
     from dmtools.simulators.datalogger.acl import Logger
 
     try:
-        rate = Fraction(hertz)
+        rate, cycle = Fraction(hertz), Fraction(supercycle).limit_denominator(1_000_000)
     except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
+        rate, cycle = Fraction(0), signals.SUPERCYCLE
+    if not Fraction(1, 10) <= cycle <= 3600:
+        raise Refused(f"--supercycle {supercycle!r} is no length from 0.1 to 3600 s")
     if not 0 < rate <= 1000:
         raise Refused(f"--hertz {hertz!r} is no number of samples a second between 0 and 1000; write 15, 0.1 or 1/10")
     if wrong := [text for text in moved if not text.partition("=")[2]]:
@@ -67,7 +72,7 @@ def command(
         return
     at = context.settings.port("datalogger") if port is None else port
     nodes = dict(text.split("=", 1) for text in moved)
-    logger = Logger(rate, keep_days, nodes, fold, holes, _clock_of(clock_file) if clock_file else clock.now)
+    logger = Logger(rate, keep_days, nodes, cycle, fold, holes, _clock_of(clock_file) if clock_file else clock.now)
     running.serve(context.settings.home, logger, at)
 
 

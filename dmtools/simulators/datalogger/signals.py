@@ -19,6 +19,25 @@ if TYPE_CHECKING:
     Whole = npt.NDArray[np.int64]
 
 SUPERCYCLE = Fraction(60_066_666, 1_000_000)  # seconds
+# The timeline of supercycle k (k of them since 1970) has the first 5 + (k // 8 mod 3) of these.
+_ENTRIES = (
+    ("17", 5, "0", "Booster"),
+    ("00", 5, "0", "Booster"),
+    ("0C", 5, ".0333", "Booster"),
+    ("1D", 4, ".0667", "Booster"),
+    ("29", 10, "1.4", "Main Injector"),
+    ("2A", 11, "2.0667", "Main Injector"),
+    ("1D", 4, "2.1333", "Booster"),
+)
+
+
+def timeline(number: int) -> str:
+    """What tlg_info says in this supercycle."""
+    lines = [
+        f"  {n}) Event : {event}  State ID : {state:3d}  Time :  {at:6s} Machine : {machine}\n"
+        for n, (event, state, at, machine) in enumerate(_ENTRIES[: 5 + number // 8 % 3], 1)
+    ]
+    return "Event information :\n" + "".join(lines)
 
 
 def ticks(hertz: Fraction, start_ms: int, end_ms: int) -> range:
