@@ -13,7 +13,6 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_
 from dmtools.command.run import Refused, Unavailable
 from dmtools.settings import Settings, SettingsError, read_secret
 
-BUSY_SECONDS = 30
 _STEP = "the next pass tries again"
 _KNOWN = (
     (r"locked|Lock wait|Deadlock", "it is locked by another program", f"{_STEP}; end the program that holds it if it stays"),
@@ -29,9 +28,12 @@ _KNOWN = (
 
 
 def url_of(settings: Settings) -> str:
-    """[datalogger] stats_url with the password of its file. Raises SettingsError."""
+    """[datalogger] stats_url with the password of its file, or how long to wait for a sqlite file. Raises SettingsError."""
     found = settings.datalogger
-    if found.stats_url.startswith("sqlite") or not found.stats_password_file:
+    if found.stats_url.startswith("sqlite"):
+        patience = {"timeout": str(settings.database.busy_seconds)}
+        return make_url(found.stats_url).update_query_dict(patience).render_as_string()
+    if not found.stats_password_file:
         return found.stats_url
     password = read_secret(settings.path(found.stats_password_file), "password file of the statistics")
     return make_url(found.stats_url).set(password=password).render_as_string(hide_password=False)
@@ -56,7 +58,7 @@ def engine(url: str) -> Engine:
 
 
 def _sqlite(url: str) -> Engine:
-    made = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    made = create_engine(url)
 
     @event.listens_for(made, "connect")
     def prepare(raw: Any, _record: Any) -> None:

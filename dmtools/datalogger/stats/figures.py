@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmtools.datalogger.stats.ordering import Ordered
+from dmtools.datalogger.stats.ordering import ROOM, Ordered
 from dmtools.datalogger.stats.store import Spread
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ class Figures:
 class Series:
     """Samples of [start, end) in time order. `hertz`: how many a second there should be; 0: not known."""
 
-    def __init__(self, start: float, end: float, hertz: float, scratch: Path) -> None:
+    def __init__(self, start: float, end: float, hertz: float, scratch: Path, room: int = ROOM) -> None:
         self.start, self.end, self.hertz = start, end, hertz
         self.count = self.non_finite = 0
         self.first: float | None = None
         self.last: float | None = None
         self._before = math.nan
-        self._values, self._intervals = Ordered(scratch), Ordered(scratch)
+        self._values, self._intervals = Ordered(scratch, room), Ordered(scratch, room)
         self._value_moments, self._interval_moments = Moments(), Moments()
         self._runs = Runs()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Block = tuple[Floats, Counts]
 
 ROOM = 1 << 21  # numbers that are sorted at once: 16 MB; a day of 25 hours at 15 Hz has 1.35 million
-BLOCK = 1 << 15  # distinct numbers of a run that are read at once
+SHARE = 64  # a run is read in blocks of this part of the room
 
 
 class Ordered:
@@ -100,8 +100,9 @@ class Ordered:
         import numpy as np
 
         assert self._file is not None
-        for first in range(0, size, BLOCK):
-            length = min(BLOCK, size - first)
+        block = max(1, self._room // SHARE)
+        for first in range(0, size, block):
+            length = min(block, size - first)
             self._file.seek(at + 8 * first)
             values = np.frombuffer(self._file.read(8 * length), np.float64)
             self._file.seek(at + 8 * (size + first))
