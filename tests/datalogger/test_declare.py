@@ -162,13 +162,15 @@ def test_a_token_that_is_over_is_renewed_by_the_hook_and_a_dry_run_renews_nothin
 
 def test_a_catalogue_that_is_slow_holds_up_no_other(depot: Depot) -> None:
     depot.use("metacat", "journal")
-    depot.metacat(call_seconds=8)
+    server = depot.metacat(call_seconds=120)
     depot.metacat_faults('op="silent"; match="GET /data/file"; times=1')
     slow = subprocess.Popen(
         command("datalogger-declare"), env=environment(depot.home, depot.clock(depot.at)), stderr=subprocess.PIPE
     )
     path = depot.home / "datalogger/declared.ndjson"
     wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") == 2, 60, "the journal has both")
+    assert slow.poll() is None
+    server.kill()
     assert "declared" not in {state for key, state in depot.stand().items() if key.startswith("metacat")}
     assert b"a catalogue is away" in slow.communicate(timeout=60)[1]
     assert slow.returncode == 0
