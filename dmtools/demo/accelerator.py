@@ -18,7 +18,7 @@ from dmtools.demo.proof import Check
 from dmtools.demo.rounds import Act
 from dmtools.demo.servers import Sim
 
-DAYS = 4
+DAYS = 3
 NAMES, UNKNOWN = ("B:VIMIN", "B:VIMAX", "B:IMINER", "I:IB"), "N:NOBODY"
 WAY = ("owed", "asked", "incomplete", "error", "done", "empty", "lost")
 LOOPS = ("datalogger-supervise", "datalogger-timeline")  # they go on by themselves
@@ -48,8 +48,12 @@ def play(home: Path, env: Mapping[str, str], display: Display, table: Path) -> t
         prove.tables(home, NAMES, UNKNOWN, DAYS),
         prove.cut_short(asked, "B:VIMAX", "B:VIMIN"),
     ]
+    checks += [prove.declared(home), prove.statistics(home, NAMES, wanted), prove.site(home / "datalogger/site", NAMES)]
     for words in (("dm-monitoring", "datalogger"), ("dm-trace", UNKNOWN), ("dm-check",)):
         control.typed(display, env, *words)
+    display.say(
+        f"now open {home}/datalogger/site/index.html in a browser (--keep leaves it there): its curves, what is missing and why"
+    )
     return checks, ran
 
 
@@ -58,6 +62,8 @@ def _settings(home: Path, since: str) -> None:
     listed = ", ".join(f'{{name = "{name}", hertz = 0.1, units = "A"}}' for name in (*NAMES, UNKNOWN))
     keys = {"since": f'"{since}"', "devices": f"[{listed}]", "settle_minutes": "0", "retry_minutes": "0.001"}
     settings = home / "dmtools.toml"
+    if "# datalogger.events = " in settings.read_text("utf-8"):
+        keys["events"] = '["00"]'  # one a supercycle; others come up to 720 times a second
     own = "".join(f"datalogger.{key} = {value}\n" for key, value in {**keys, "chunk_minutes": "360"}.items())
     settings.write_text(own + settings.read_text("utf-8"), "utf-8")
 
@@ -70,24 +76,24 @@ def _faults(home: Path) -> None:
 def _rounds(home: Path, env: Mapping[str, str], display: Display, table: Path) -> tuple[list[Ran], list[Check]]:
     lines = [line for line in crontab.read(table).lines if line.label not in LOOPS]
     strikes = [
-        Strike("datalogger-params", 1, _more(home / "datalogger/draft", 3)),
-        Strike("datalogger-params", 2, _more(home / "datalogger/out", 1)),
+        Strike("datalogger-params", 1, _more(home / "datalogger/draft", "*.rows", 3)),
+        Strike("datalogger-params", 2, _more(home / "datalogger/out", "params-*", 1)),
     ]
     least = 1  # the second needs a pass that is still at work when its first file is out
     act = Act("datalogger", WAY, "done", strikes, least, (0, 1, 137), "all that is owed is had")
     total = DAYS * len(NAMES)
-    query = "SELECT count(*) FROM datalogger_window WHERE state IN ('owed', 'asked', 'incomplete')"
+    had = "SELECT count(*) FROM datalogger_window WHERE kind = 'device' AND state = 'done'"
+    waits = "SELECT count(*) FROM datalogger_window WHERE state IN ('owed', 'asked', 'incomplete')"
+    drafts = "SELECT count(*) FROM datalogger_file WHERE state != 'published'"
 
     def is_over() -> bool:
-        waits = "SELECT count(*) FROM datalogger_file WHERE state != 'published'"
-        done = books.tally(home, "datalogger").get("done", 0) >= total
-        return done and not any(books.ask(home, text)[0][0] for text in (query, waits))
+        return [books.ask(home, text)[0][0] for text in (had, waits, drafts)] == [total, 0, 0]
 
     display.bar("days of devices", total)
     return rounds.play(act, home, lines, lambda _line: env, is_over, display)
 
 
-def _more(place: Path, number: int) -> Callable[[], bool]:
-    """A sign: so many files more are in the directory."""
-    before = len(list(place.iterdir())) if place.is_dir() else 0
-    return lambda: place.is_dir() and len(list(place.iterdir())) >= before + number
+def _more(place: Path, names: str, number: int) -> Callable[[], bool]:
+    """A sign: so many files more of these names are in the directory."""
+    before = len(list(place.glob(names)))
+    return lambda: len(list(place.glob(names))) >= before + number

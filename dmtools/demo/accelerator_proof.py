@@ -5,10 +5,13 @@ It reads HDF5 by h5py and the books by SQL; of dmtools it uses nothing.
 
 from __future__ import annotations
 
+import json
 import math
+import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -90,3 +93,41 @@ def cut_short(asked: Sequence[str], name: str, other: str) -> Check:
     times = {one: sum(f"+{one}" in text for text in asked) for one in (name, other)}
     against = [] if times[name] >= 2 * times[other] > 0 else [f"it was asked for as often as others: {times}"]
     return Check(f"the logger cut each answer of {name} short, {times[name]} times, and all of it is here", against)
+
+
+def declared(home: Path) -> Check:
+    """The journal has a line a file, with the size and checksum that the file has."""
+    there = {path.name: path.read_bytes() for path in (home / "datalogger/out").iterdir()}
+    wanted = Counter((name, len(data), f"{zlib.adler32(data):08x}") for name, data in there.items())
+    journal = home / "datalogger/declared.ndjson"
+    lines = [json.loads(line) for line in journal.read_text("utf-8").splitlines()] if journal.exists() else []
+    found = Counter((line["name"], line["bytes"], line["adler32"]) for line in lines)
+    against = [f"the journal lacks {one}" for one in wanted - found] + [
+        f"the journal has {one} too often" for one in found - wanted
+    ]
+    return Check(f"each of the {len(there)} files is declared to the journal, once, with its checksum", against)
+
+
+def statistics(home: Path, names: Sequence[str], wanted: Sequence[tuple[datetime, datetime]]) -> Check:
+    """Mean, smallest and largest value of each day, by the view that the original's readers know."""
+    against = []
+    with closing(sqlite3.connect(home / "datalogger/GMPSAI.db")) as database:
+        found = {row[:3]: row[3] for row in database.execute("SELECT epoch, parameter, stat, value FROM stats")}
+    for name in names:
+        for start, end in wanted:
+            values = [value for _, value in samples(name, start, end)]
+            true = {"mean": math.fsum(values) / len(values), "min": min(values), "max": max(values)}
+            for stat, value in true.items():
+                has = found.get((start.timestamp(), name, stat))
+                if has is None or not math.isclose(has, value, rel_tol=1e-9, abs_tol=1e-9):
+                    against.append(f"{stat} of {name} at {start:%Y-%m-%d} is {has}, should be {value}")
+    return Check(f"{len(found)} figures in GMPSAI.db; mean, min and max of each day are those of the formula", against)
+
+
+def site(place: Path, names: Sequence[str]) -> Check:
+    """The plot site is there, whole: a page, and a figure a device that is JSON."""
+    against = [] if (place / "index.html").is_file() else ["there is no index.html"]
+    figures = [json.loads(path.read_bytes()) for path in place.rglob("*.json")]
+    drawn = json.dumps(figures)
+    against += [f"{name} is in no figure" for name in names if name not in drawn]
+    return Check(f"the plot site is made: index.html and {len(figures)} files of JSON", against)
