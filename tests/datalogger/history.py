@@ -94,16 +94,15 @@ def _book(connection: Connection, home: str, windows: list[dict[str, Any]]) -> N
     done = {"home": home, "kind": "device", "origin": "schedule", "state": "published", "draft": "d", "place": "p", "adopted": 0}
     days = {(row["start"], row["end"]) for row in windows if row["state"] == "done"}
     w, f = tables.datalogger_window.c, tables.datalogger_file.c
-    for row in windows:
+    there = connection.execute(select(tables.datalogger_window).where(w.home == home).limit(1)).first() is not None
+    for row in windows if there else ():
         connection.execute(delete(tables.datalogger_window).where(w.home == home, w.name == row["name"], w.start == row["start"]))
     for first in range(0, len(windows), 5000):
         connection.execute(insert(tables.datalogger_window), windows[first : first + 5000])
     for start, end in sorted(days):
-        there = connection.execute(select(tables.datalogger_file).where(f.start == start)).first()
+        file = connection.execute(select(tables.datalogger_file).where(f.start == start)).first()
         at = {"start": start, "end": end, "since": end, "distilled": end, "series": 0, "name": f"params-{start:%Y%m%d}"}
-        number = (
-            there.id if there else connection.execute(insert(tables.datalogger_file).values(done | at)).inserted_primary_key[0]
-        )
+        number = file.id if file else _number(connection.execute(insert(tables.datalogger_file).values(done | at)))
         connection.execute(update(tables.datalogger_window).where(w.start == start, w.state == "done").values(file_id=number))
 
 
