@@ -86,8 +86,8 @@ def _write(place: Path, tree: Path, url: str) -> None:
 
 def _tree() -> Path:
     """A venv with Rucio's server, and an empty database of it, below .venv, made once: a quarter of a minute, 135 MB."""
-    tree = ROOT / ".venv/rucio"
-    with (ROOT / ".venv/.rucio.lock").open("w") as turn:
+    tree = ROOT / ".venv/rucio-server"  # .venv/rucio is of rucio-clients
+    with (ROOT / ".venv/.rucio-server.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         if (tree / "empty.db").exists():
             return tree
