@@ -3,6 +3,8 @@
 const panels = new Map(); // by the stem of the device's files
 const waiting = [];
 let busy = false, first = true;
+// plotly.js is the last script of the page: the first figures may be here before it.
+const ready = new Promise((done) => { if (window.Plotly) done(); else addEventListener("DOMContentLoaded", done); });
 
 // Each script in data/ calls this with its figure.
 function dmFigure(stem, figure) {
@@ -68,7 +70,7 @@ function next() {
   }
   delete document.documentElement.dataset.idle;
   if (!panel.near || !panel.box.isConnected) return next();
-  load(panel).then(() => draw(panel)).catch((problem) => fail(panel, problem)).then(() => setTimeout(next, 0));
+  load(panel).then(() => ready).then(() => draw(panel)).catch((problem) => fail(panel, problem)).then(() => setTimeout(next, 0));
 }
 
 function load(panel) {
