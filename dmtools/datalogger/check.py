@@ -18,7 +18,7 @@ from dmtools.control.checking import Counts, Finding, Inspection
 from dmtools.control.passes import Pass
 from dmtools.datalogger import files, wall, windows
 from dmtools.datalogger.files import F, File, path_of
-from dmtools.datalogger.kinds import KINDS
+from dmtools.datalogger.kinds import KINDS, table
 from dmtools.datalogger.states import ASKED, DONE, DRAFT, INCOMPLETE, LOST, OPEN
 from dmtools.datalogger.windows import SCHEDULE, W, Window
 from dmtools.ledger import tables
@@ -44,7 +44,7 @@ def note(rule: str, subject: str, says: str, next: str = "", mend: str = "", ite
 
 def check(inspection: Inspection) -> Iterator[Finding]:
     """Every disagreement of this HOME's datalogger part; bytes of files that are out only as far as `storage` says."""
-    from dmtools.datalogger import check_out
+    from dmtools.datalogger import check_out, check_statistics
 
     this, home = inspection.this, known_id(inspection.this.home)
     if not home:
@@ -61,15 +61,16 @@ def check(inspection: Inspection) -> Iterator[Finding]:
     for place in out_places(this, known):
         yield from _hidden(place, known, busy)
     yield from check_out.check(inspection, known)
+    yield from check_statistics.check(this, known)
 
 
 def counted(connection: Connection) -> Counts:
     """The counts by the rows: bytes of windows that are over, as drafted rows."""
-    query = select(W.kind, W.state, func.count(), func.coalesce(func.sum(W.rows), 0)).group_by(W.kind, W.state)
     found: Counts = {}
-    for kind, state, n, rows in connection.execute(query):
-        number, size = found.get(state, (0, 0))
-        found[state] = number + int(n), size + (0 if state in OPEN else int(rows) * KINDS[kind].row_bytes)
+    query = select(W.state, W.kind, func.count(), func.coalesce(func.sum(W.rows), 0)).group_by(W.state, W.kind)
+    for state, kind, number, rows in connection.execute(query):
+        n, size = found.get(state, (0, 0))
+        found[state] = (n + int(number), size + (0 if state in OPEN else int(rows) * KINDS[kind].row_bytes))
     return found
 
 
@@ -136,7 +137,7 @@ def _holes(connection: Connection, this: Pass, home: str) -> Iterator[Finding]:
     """Days between those of a device that the tables don't have: no pass would ever ask for them."""
     for one in holes(connection, this, home):
         says = "the tables have the days before and after it, and not this one"
-        yield finding("window-gone", f"{one['name']} {one['start']:%Y-%m-%dT%H:%M:%SZ}", says, "it is owed")
+        yield finding("window-gone", f"{table(one['kind'], one['name'])} {one['start']:%Y-%m-%dT%H:%M:%SZ}", says, "it is owed")
 
 
 def holes(connection: Connection, this: Pass, home: str) -> Iterator[dict[str, Any]]:

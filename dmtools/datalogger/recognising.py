@@ -18,7 +18,7 @@ from dmtools.datalogger.files import F
 from dmtools.datalogger.hdf5 import Damaged
 from dmtools.datalogger.kinds import KINDS
 from dmtools.datalogger.states import ASKED, DONE, EMPTY, FILE_STATES, LOST, OPEN, OWED, PUBLISHED, STATES
-from dmtools.datalogger.windows import SCHEDULE, W
+from dmtools.datalogger.windows import DEVICE, SCHEDULE, W
 from dmtools.ledger import journal, tables
 from dmtools.ledger.types import AnyRow
 
@@ -66,7 +66,7 @@ def _windows(path: Path, file: Any, keys: dict[str, Any]) -> Iterator[dict[str, 
         first, last = (datetime.fromtimestamp(at, UTC) if math.isfinite(at) else None for at in ends) if ends else (None, None)
         yield {
             **keys,
-            "name": str(said.get("event") or said["device"]),
+            "name": str(said["device"]) if keys["kind"] == DEVICE else name.removeprefix("Event"),
             "node": str(said.get("node", "")),
             "state": state,
             "rows": len(table),

@@ -99,6 +99,19 @@ def test_a_published_file_that_is_gone_comes_back_from_its_draft_and_one_that_wa
     assert found(check(done, "--json").ok()) == {("out-away", "out")}, "a mount that is away is no loss"
 
 
+def test_statistics_that_are_damaged_or_gone_are_told(done: Plant) -> None:
+    run("datalogger-distill", home=done.home, env=done.clock(NOW)).ok()
+    assert check(done).ok().out == "directories and tables agree\n"
+    path = done.home / "datalogger/GMPSAI.db"
+    path.write_bytes(b"no database at all, but something else" * 100)
+    (said,) = check(done, "--json").gave(1).json["findings"]
+    assert (said["rule"], "datalogger-distill --again" in said["next"]) == ("statistics-broken", True)
+    path.unlink()
+    assert found(check(done, "--json").gave(1)) == {("statistics-gone", "GMPSAI.db")}
+    run("datalogger-distill", "--again", home=done.home, env=done.clock(NOW)).ok()
+    assert check(done).ok().out == "directories and tables agree\n"
+
+
 def test_drafts_that_lack_what_is_booked_are_owed_again_and_had_again(plant: Plant) -> None:
     plant.start()
     foreign = old(plant.out / FILE)  # so ours can't go out
