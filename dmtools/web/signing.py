@@ -47,10 +47,10 @@ def fields(text: str) -> dict[str, str]:
         raise NotAllowed("The form has too many fields.") from None
 
 
-def own_place(text: str) -> str:
-    """A place of ours to go to after signing in; whatever else is asked, the status page."""
+def own_place(text: str, sites: tuple[str, ...] = ()) -> str:
+    """A place of ours to go to after signing in, also below one of `sites` (/NAME/); whatever else is asked, the status page."""
     plain = text.isascii() and text.isprintable() and "\\" not in text
-    return text if plain and text.startswith(("/trace/", "/search")) else "/"
+    return text if plain and text.startswith(("/trace/", "/search", *sites)) else "/"
 
 
 def this_place() -> str:
@@ -63,6 +63,7 @@ class Signing:
 
     def __init__(self, setup: Setup, news: News) -> None:
         self._setup, self._news = setup, news
+        self._sites = tuple(f"/{name}/" for name, entry in setup.entries.items() if entry.site)
         own = hashlib.sha256(str(setup.settings.home).encode("utf-8", "surrogateescape")).hexdigest()[:8]
         prefix = "__Host-" if setup.secure else ""
         self._session_cookie, self._form_cookie = f"{prefix}dm-{own}", f"{prefix}dm-{own}-form"
@@ -87,7 +88,7 @@ class Signing:
         secret = str(bottle.request.get_cookie(self._form_cookie) or "") or secrets.token_urlsafe(24)
         self._set(self._form_cookie, secret)
         wanted = fields(bottle.request.environ.get("QUERY_STRING", "")).get("next", "/") if next_place is None else next_place
-        mark, place = sessions.form_mark(secret), own_place(wanted)
+        mark, place = sessions.form_mark(secret), own_place(wanted, self._sites)
         bottle.response.content_type = "text/html; charset=utf-8"
         bottle.response.set_header("Cache-Control", "no-store")
         return pages.page("Sign in", pages.render("sign_in", problem=problem, name=name, next=place, mark=mark), signed_in=False)
@@ -117,7 +118,7 @@ class Signing:
         self._guesses.worked(name, address)
         self._setup.log(f"signed in: {name} from {address}")
         self._news.refresh()
-        raise SeeOther(own_place(place), self._cookie(self._session_cookie, token, self._seconds()))
+        raise SeeOther(own_place(place, self._sites), self._cookie(self._session_cookie, token, self._seconds()))
 
     def _begin(self, connection: Connection, name: str, stored: str | None) -> str:
         """A session, if the account is still what the password was compared with."""

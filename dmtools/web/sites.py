@@ -13,7 +13,7 @@ from dmtools.web.sheets import TYPES
 _TYPES = {**TYPES, ".html": "text/html; charset=utf-8", ".json": "application/json"}
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_\[\]@.,$-]{0,120}"
 _PATH = re.compile(rf"(?:{_NAME}/)?{_NAME}")
-_FOR_EVER = re.compile(r"-[0-9a-f]{16}\.(?:js|css)")  # named by their content
+_FOR_EVER = re.compile(r"-[0-9a-f]{16}\.(?:js|css|svg)")  # named by their content
 
 
 def file(settings: Settings, entry: Pipeline, path: str) -> tuple[bytes, str, bool] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 STATIC = Path(__file__).parent / "static"
 # In the order in which the page needs them; plotly comes last, for the page is there before its first curve.
 SCRIPTS = ("page.js", "calendar.js", "panels.js", "plotly-basic.min.js")
-STYLES = ("site.css",)
+STYLES = ("site.css", "icon.svg")
 
 
 def assets() -> dict[str, bytes]:
@@ -17,15 +17,19 @@ def assets() -> dict[str, bytes]:
     return {name: (STATIC / name).read_bytes() for name in (*SCRIPTS, *STYLES)}
 
 
-def index(names: Mapping[str, str], facts: Mapping[str, str]) -> bytes:
+def index(names: Mapping[str, str], facts: dict[str, str]) -> bytes:
     """index.html; `names`: where each asset is, and `catalogue`; `facts`: made, old (seconds), source, version."""
     scripts = "\n".join(f'<script src="{escape(names[one])}" defer></script>' for one in ("catalogue", *SCRIPTS))
-    return _filled("index.html", {**facts, "style": names["site.css"]}).replace("{scripts}", scripts).encode()
+    return _filled("index.html", facts | _looks(names)).replace("{scripts}", scripts).encode()
 
 
-def help_page(names: Mapping[str, str], facts: Mapping[str, str]) -> bytes:
+def help_page(names: Mapping[str, str], facts: dict[str, str]) -> bytes:
     """help.html."""
-    return _filled("help.html", {**facts, "style": names["site.css"]}).encode()
+    return _filled("help.html", facts | _looks(names)).encode()
+
+
+def _looks(names: Mapping[str, str]) -> dict[str, str]:
+    return {"style": names["site.css"], "icon": names["icon.svg"]}
 
 
 def _filled(name: str, values: Mapping[str, str]) -> str:

@@ -25,9 +25,9 @@ INDEX, LISTING, HELP, STATE = "index.html", "index.json", "help.html", ".made.js
 DATA, ASSETS = "data", "assets"
 KEEP_HOURS = 24
 LEFT_SECONDS = 3600  # a hidden file of a pass that was killed
-NAME = r"[A-Za-z0-9][A-Za-z0-9_\[\]@.,$-]{0,99}\.(?:html|js|json|css)"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_\[\]@.,$-]{0,99}\.(?:html|js|json|css|svg)"
 FORM = 1  # another one when the figures are made in another way: all are made anew
-_MARKED = re.compile(r"-[0-9a-f]{16}\.(?:js|css)$")
+_MARKED = re.compile(r"-[0-9a-f]{16}\.(?:js|css|svg)$")
 _MODE, _PLACE_MODE = 0o640, 0o750
 
 
