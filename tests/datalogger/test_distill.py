@@ -153,8 +153,10 @@ def test_a_file_cut_short_is_told_once_and_holds_up_no_other(had: Plant) -> None
     shown = run("dm-monitoring", "datalogger", home=had.home, env=had.clock(when("2026-11-06T16:00"))).ok().out
     assert "1 files wait for theirs" in shown
     assert "are booked" in shown
-    (had.out / FILE).write_bytes(bytes(len(whole)))
-    assert "no whole HDF5 file" in distill(had).gave(1).err
+    spoilt = bytearray(whole)
+    spoilt[len(whole) // 2] ^= 1
+    (had.out / FILE).write_bytes(spoilt)
+    assert "can't be read: the file is damaged" in distill(had).gave(1).err
     (had.out / FILE).write_bytes(whole)
     distill(had).ok()
     assert waits(had) == []

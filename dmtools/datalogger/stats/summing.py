@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,40 @@ def _of_table(path: Path, table: Any, scratch: Path, about: Mapping[str, Any], a
     )
 
 
-def _pieces(path: Path, table: Any, seconds: str, values: str) -> Iterator[tuple[Any, Any]]:
-    for first in range(0, len(table), PIECE):
+def _pieces(path: Path, table: Any, *names: str) -> Iterator[list[Any]]:
+    """The columns of these names, a compressed chunk at a time; what we have written is unpacked here, as it was packed."""
+    import numpy as np
+
+    unpack, broken = _unpacker()
+    ours = table.compression == "gzip" and table.shuffle and not table.fletcher32
+    for first in range(0, len(table), table.chunks[0] if ours else PIECE):
+        size = min(PIECE, len(table) - first)
         try:
-            rows = table[first : first + PIECE]
-        except OSError:
+            if ours:
+                mask, packed = table.id.read_direct_chunk((first,))
+                size = min(table.chunks[0], len(table) - first)
+                plain = np.frombuffer(unpack(packed), np.uint8).reshape(table.dtype.itemsize, -1)
+                if mask or plain.shape[1] != table.chunks[0]:
+                    raise ValueError("a chunk is not packed as it should be")
+                yield [_column(plain[:, :size], *table.dtype.fields[name]) for name in names]
+            else:
+                rows = table[first : first + size]
+                yield [rows[name].copy() for name in names]
+        except (OSError, ValueError, broken):
             raise Damaged(f"{path}: rows from {first} on of {table.name} can't be read: the file is damaged") from None
-        yield rows[seconds].copy(), rows[values]
+
+
+def _column(plain: Any, kind: Any, offset: int) -> Any:
+    """One column of bytes as HDF5's shuffle filter has them: first bytes of all rows, second bytes of all rows, ..."""
+    import numpy as np
+
+    return np.ascontiguousarray(plain[offset : offset + kind.itemsize].T).view(kind).reshape(-1)
+
+
+def _unpacker() -> tuple[Callable[[bytes], bytes], Any]:
+    """What unpacks a chunk and what it raises for a damaged one; isal is three times as fast as zlib."""
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return zlib.decompress, zlib.error
+    return isal_zlib.decompress, isal_zlib.error
