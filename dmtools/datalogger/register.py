@@ -21,6 +21,8 @@ PIPELINE = Pipeline(
         Component("distill", "files -> statistics of each device and window", "30 * * * *"),
         Component("events", "clock events, day by day -> HDF5", "1 2 * * *", PLACES, optional=True),
         Component("json", "statistics -> Plotly JSON and the plot site", "45 * * * *", optional=True),
+        Component("timeline", "events of each supercycle, as they are played", optional=True, loop=True),
+        Component("supervise", "starts datalogger-timeline when it is gone or silent", "*/5 * * * *", optional=True),
         Component("declare", "finished files -> the journal, Rucio, MetaCat", "15 * * * *"),
     ),
     oldest=lambda connection, states: figures.oldest(connection, tables.datalogger_window, states),

@@ -53,6 +53,10 @@ class Datalogger(Struct, frozen=True, kw_only=True):
     answer_seconds: an answer that takes longer is given up
     tries: how often a question is asked again within a pass
     retry_minutes: a window that failed waits so long before it is asked for again, and longer each time; a declaration, too
+    timeline_silence_seconds: a datalogger-timeline of which nothing is heard for so long is ended and started again
+    timeline_restarts: it is started at most so often within an hour
+    timeline_grace_seconds: one that hangs has so long to end before it is killed, and then to be gone
+    timeline_start_seconds: so long the supervisor looks whether the one that it started records
     catalogues: where finished files are declared: "journal" (HOME/datalogger/declared.ndjson), "rucio", "metacat"
     rucio: what Rucio is told
     metacat: what MetaCat is told
@@ -89,6 +93,10 @@ class Datalogger(Struct, frozen=True, kw_only=True):
     answer_seconds: Annotated[float, Meta(gt=0)] = 600.0
     tries: Positive = 3
     retry_minutes: Annotated[float, Meta(gt=0)] = 10.0
+    timeline_silence_seconds: Annotated[float, Meta(gt=0)] = 300.0
+    timeline_restarts: Positive = 6
+    timeline_grace_seconds: Annotated[float, Meta(gt=0)] = 10.0
+    timeline_start_seconds: Annotated[float, Meta(gt=0)] = 30.0
     catalogues: tuple[str, ...] = ("journal",)
     rucio: Rucio = Rucio()
     metacat: Metacat = Metacat()
