@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from dmtools.datalogger import wall
+from dmtools.datalogger.event_lines import LINE, Lines, instant
 from dmtools.datalogger.kinds import EVENTS
-from dmtools.datalogger.reading import _ERROR, CUT, LONGEST, SAID, UNREAD, Trouble, _bare, _shown
+from dmtools.datalogger.reading import CUT, ERROR, LONGEST, SAID, UNREAD, Trouble, bare, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,11 +30,7 @@ CAP = 1_000_000  # events of one answer that are taken; the rest is asked for by
 NEAR = 150_000_000  # microseconds to the clock change, in which an event must be on both sides of it
 FEW = 3  # events at least in both of the two hours, to believe in their order
 SOON = 3 * 86_400.0  # seconds past the end: what is later comes from a wrong clock
-MONTHS = (b"JAN", b"FEB", b"MAR", b"APR", b"MAY", b"JUN", b"JUL", b"AUG", b"SEP", b"OCT", b"NOV", b"DEC")
-TEXT = 24  # bytes of a time with milliseconds
-LENGTHS = 24  # different lengths of lines that are worth looking at together
 _DATE = rb"\d{1,2}-[A-Za-z]{3}-\d{4}\s+\d{1,2}:\d\d:\d\d(?:\.\d+)?"
-_LINE = re.compile(rb"(\d\d-([A-Za-z]{3})-\d{4})\s+(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?\s+(\d{1,12}|\*+)")
 _WITHIN = re.compile(_DATE + rb"\s+\S")
 _NONE = re.compile(rb"no occurrences of event(?![^\s.])(?!.*\d\d:\d\d).*", re.IGNORECASE | re.DOTALL)
 
@@ -96,7 +92,7 @@ class EventReader:
             self._take(self._rest + whole + newline)
             self._rest = rest
         if len(self._rest) > LONGEST:
-            raise Trouble(UNREAD, f"a line of more than {LONGEST} bytes: {_shown(self._rest)}")
+            raise Trouble(UNREAD, f"a line of more than {LONGEST} bytes: {shown(self._rest)}")
 
     def close(self, *, cut: bool = False) -> EventReading:
         """The end of the answer; `cut`: it was us who ended it. Raises Trouble when it held nothing, or both events and none."""
@@ -123,36 +119,36 @@ class EventReader:
 
     def _end_of_it(self, rest: bytes) -> None:
         """A line without its end may be cut anywhere, so its numbers are not taken; what it says otherwise is."""
-        text = _bare(rest)
+        text = bare(rest)
         if not text:
             return
-        if _ERROR.match(text) or _NONE.fullmatch(text):
+        if ERROR.match(text) or _NONE.fullmatch(text):
             self._said(text)
         elif re.match(rb"\d", text):
             self._events += 1
         else:
-            raise Trouble(UNREAD, f"not understood: {_shown(text)}")
+            raise Trouble(UNREAD, f"not understood: {shown(text)}")
 
     def _take(self, text: bytes) -> None:
         """Whole lines: those that look as they should together, every other one by itself, in their order."""
         import numpy as np
 
-        lines = _Lines(text)
+        lines = Lines(text)
         for n in np.flatnonzero(~lines.good):
             self._odd(lines, int(n))
         good = np.flatnonzero(lines.good)
         if len(good):
             self._place(lines.at[good], lines.cycle[good], lines.text[good])
 
-    def _odd(self, lines: _Lines, n: int) -> None:
-        text = _bare(lines.line(n))
+    def _odd(self, lines: Lines, n: int) -> None:
+        text = bare(lines.line(n))
         if not text:
             return
-        found = _LINE.fullmatch(text)
+        found = LINE.fullmatch(text)
         if found is None:
             self._said(text, first=not (self._events or lines.good[:n].any()))
             return
-        at = _instant(found)
+        at = instant(found)
         if found[7].startswith(b"*"):
             epoch = at / 1e6 - self._offset_of(at)
             if self._start <= epoch < self._end:
@@ -164,14 +160,14 @@ class EventReader:
 
     def _said(self, text: bytes, *, first: bool = False) -> None:
         """A line that is no event: an error, `No occurrences`, a line of the header. Raises Trouble."""
-        if _ERROR.match(text):
-            raise Trouble(SAID, _shown(text))
+        if ERROR.match(text):
+            raise Trouble(SAID, shown(text))
         if _NONE.fullmatch(text):
             self._none = True
         elif first and self._header < HEADER and not _WITHIN.search(text):
             self._header += 1
         else:
-            raise Trouble(UNREAD, f"not understood: {_shown(text)}")
+            raise Trouble(UNREAD, f"not understood: {shown(text)}")
 
     def _offset_of(self, at: int) -> float:
         """Of a wall-clock time; the earlier one where there are two."""
@@ -193,7 +189,7 @@ class EventReader:
             if not within.any():
                 continue
             if not change.twice:
-                raise Trouble(UNREAD, f"a time that the zone leaves out: {_shown(bytes(text[within][0]))}")
+                raise Trouble(UNREAD, f"a time that the zone leaves out: {shown(bytes(text[within][0]))}")
             which = np.flatnonzero(within)
             self._twofold.append((at[which], cycle[which], text[which]))
             self._places += [first + int(which[0]) + 1, first + int(which[-1]) + 1]
@@ -249,92 +245,6 @@ class EventReader:
         low, high = round(change.low * 1e6), round(change.high * 1e6)
         near = at[step - 1] >= high - NEAR and at[step] < low + NEAR
         return bool(near and step >= FEW and len(at) - step >= FEW)
-
-
-class _Lines:
-    """Whole lines as columns; `good`: those that were understood."""
-
-    def __init__(self, text: bytes) -> None:
-        import numpy as np
-
-        self._text = text
-        every = np.frombuffer(text, np.uint8)
-        self._ends = np.flatnonzero(every == ord("\n"))
-        n = len(self._ends)
-        self.good = np.zeros(n, bool)
-        self.at, self.cycle = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self.text = np.zeros(n, EVENTS.row_type()["datetime"])
-        lengths = np.diff(self._ends, prepend=-1)
-        some = np.unique(lengths)
-        for length in some if len(some) <= LENGTHS else ():
-            which = np.flatnonzero(lengths == length)
-            if TEXT + 3 <= length <= TEXT + 24:
-                lines = np.lib.stride_tricks.sliding_window_view(every, length)[self._ends[which] + 1 - length]
-                self._alike(which, lines)
-
-    def line(self, n: int) -> bytes:
-        """The bytes of a line, without its end."""
-        return self._text[int(self._ends[n - 1]) + 1 if n else 0 : int(self._ends[n])]
-
-    def put(self, n: int, at: int, cycle: int, text: bytes) -> None:
-        """What a line says that was looked at by itself."""
-        self.at[n], self.cycle[n], self.text[n], self.good[n] = at, cycle, text, True
-
-    def _alike(self, which: Any, lines: Any) -> None:
-        """Lines of one length: times are at the same places, then come blanks, then digits."""
-        import numpy as np
-
-        digits = lines - np.uint8(ord("0"))
-        number, blank = digits < 10, lines == ord(" ")
-        good = number[:, _DIGITS].all(axis=1) & (lines[:, _MARKS] == _MARKED).all(axis=1)
-        rest, gap = number[:, TEXT:-1], blank[:, TEXT:-1]
-        good &= gap[:, 0] & rest[:, -1] & (rest | gap).all(axis=1) & ~(rest[:, :-1] & gap[:, 1:]).any(axis=1)
-        good &= rest.sum(axis=1) <= 12
-        names = np.ascontiguousarray(lines[:, :11]).view("S11").ravel()
-        cycle = np.zeros(len(lines), np.int64)
-        for column in range(TEXT, lines.shape[1] - 1):
-            cycle = cycle * 10 + np.where(number[:, column], digits[:, column], 0)
-        parts = [digits[:, n].astype(np.int64) * 10 + digits[:, n + 1] for n in (12, 15, 18)]
-        good &= (parts[0] < 24) & (parts[1] < 60) & (parts[2] < 60)
-        seconds = (parts[0] * 60 + parts[1]) * 60 + parts[2]
-        millis = (digits[:, 21].astype(np.int64) * 10 + digits[:, 22]) * 10 + digits[:, 23]
-        days = np.zeros(len(lines), np.int64)
-        for name in np.unique(names[good]):
-            day, mine = _day(bytes(name)), names == name
-            if day is None:
-                good[mine] = False
-            else:
-                days[mine] = day
-        self.good[which] = good
-        self.at[which] = days * 86_400_000_000 + seconds * 1_000_000 + millis * 1000
-        self.cycle[which] = cycle
-        raw = self.text.view(np.uint8).reshape(len(self.text), -1)
-        raw[which, :TEXT] = lines[:, :TEXT]
-
-
-_DIGITS = [0, 1, 7, 8, 9, 10, 12, 13, 15, 16, 18, 19, 21, 22, 23]
-_MARKS = [2, 6, 11, 14, 17, 20]
-_MARKED = list(b"-- ::.")
-
-
-@lru_cache(maxsize=64)
-def _day(text: bytes) -> int | None:
-    """`02-NOV-2026` as days since 1970; None when there is no such day."""
-    from datetime import date
-
-    try:
-        return date(int(text[7:]), MONTHS.index(text[3:6].upper()) + 1, int(text[:2])).toordinal() - 719_163
-    except ValueError:
-        return None
-
-
-def _instant(found: re.Match[bytes]) -> int:
-    """Wall-clock microseconds since 1970. Raises Trouble when there is no such time."""
-    day = _day(found[1])
-    hour, minute, second = (int(found[n]) for n in (3, 4, 5))
-    if day is None or hour > 23 or minute > 59 or second > 59:
-        raise Trouble(UNREAD, f"no such time: {_shown(found[0])}")
-    return ((day * 24 + hour) * 60 + minute) * 60_000_000 + second * 1_000_000 + int((found[6] or b"0").ljust(6, b"0"))
 
 
 def once(rows: Any, keys: Floats) -> tuple[tuple[Any, Floats], int]:

@@ -29,7 +29,7 @@ _NUMBER = rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _SAMPLE = re.compile(rb"(%s)\s+(%s|[+-]?(?:nan|inf|infinity)|\*+)" % (_NUMBER, _NUMBER), re.IGNORECASE)
 _WORDED = re.compile(rb"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _NO_VALUES = re.compile(rb"no values\.?", re.IGNORECASE)
-_ERROR = re.compile(rb"!|.*\s-\s*[A-Z][A-Z0-9]*_[A-Z0-9_]+$", re.DOTALL)
+ERROR = re.compile(rb"!|.*\s-\s*[A-Z][A-Z0-9]*_[A-Z0-9_]+$", re.DOTALL)
 _HIDDEN = re.compile(rb"<(title|style|script)\b[^>]*>.*?</\1\s*>|<!--.*?-->", re.IGNORECASE)
 _TAG = re.compile(rb"</?[A-Za-z!][^<>]*>")
 
@@ -89,7 +89,7 @@ class Reader:
             self._lines(text[:whole])
         self._rest = text[whole:]
         if len(self._rest) > LONGEST:
-            raise Trouble(UNREAD, f"a line of more than {LONGEST} bytes: {_shown(self._rest)}")
+            raise Trouble(UNREAD, f"a line of more than {LONGEST} bytes: {shown(self._rest)}")
 
     def close(self) -> Reading:
         """The end of the answer. Raises Trouble when it held nothing, or both samples and `No values`."""
@@ -109,14 +109,14 @@ class Reader:
 
     def _last(self, rest: bytes) -> None:
         """A line without its end may be cut anywhere, so its numbers are not taken; what it says otherwise is."""
-        text = _bare(rest)
+        text = bare(rest)
         if not text:
             return
-        if _ERROR.match(text) or _NO_VALUES.fullmatch(text):
+        if ERROR.match(text) or _NO_VALUES.fullmatch(text):
             self._odd(text)
             return
         if not re.match(rb"[0-9.+\-]", text):
-            raise Trouble(UNREAD, f"not understood: {_shown(text)}")
+            raise Trouble(UNREAD, f"not understood: {shown(text)}")
         self._any = True
         self._beyond |= (found := _SAMPLE.fullmatch(text)) is not None and self._end <= float(found[1])
 
@@ -141,7 +141,7 @@ class Reader:
             text = text.replace(b"\r\n", b"\n").replace(b"\t", b" ")
         if text.translate(None, _PLAIN):
             for odd in _ODD.findall(text):
-                self._odd(_bare(odd))
+                self._odd(bare(odd))
             text = _ODD.sub(b"", text)
         if not text.isspace() and text:
             self._keep(*_numbers(_tidy(text)))
@@ -152,8 +152,8 @@ class Reader:
 
         if not text:
             return
-        if _ERROR.match(text):
-            raise Trouble(SAID, _shown(text))
+        if ERROR.match(text):
+            raise Trouble(SAID, shown(text))
         if _NO_VALUES.fullmatch(text):
             self._none = True
             return
@@ -181,7 +181,7 @@ class Reader:
         self._before = max([self._before, *(seconds[seconds < self._start].max(initial=-math.inf, keepdims=True).tolist())])
 
 
-def _bare(line: bytes) -> bytes:
+def bare(line: bytes) -> bytes:
     """Without HTML and the blanks around."""
     return _TAG.sub(b" ", _HIDDEN.sub(b" ", line)).strip() if b"<" in line else line.strip()
 
@@ -236,11 +236,11 @@ def _sample(line: bytes) -> tuple[float, float | None]:
     """(seconds, value) of one line; a value of stars is None. Raises Trouble."""
     found = _SAMPLE.fullmatch(line)
     if found is None:
-        raise Trouble(UNREAD, f"not understood: {_shown(line)}")
+        raise Trouble(UNREAD, f"not understood: {shown(line)}")
     at = float(found[1])
     value = None if found[2].startswith(b"*") else float(found[2])
     if math.isinf(at) or (value is not None and math.isinf(value) and not _WORDED.fullmatch(found[2])):
-        raise Trouble(UNREAD, f"a number too large: {_shown(line)}")
+        raise Trouble(UNREAD, f"a number too large: {shown(line)}")
     return at, value
 
 
@@ -262,6 +262,7 @@ def once(seconds: Floats, values: Floats) -> tuple[tuple[Floats, Floats], int, i
     return (seconds[first], values[first]), int((~first).sum()), int((~same).sum())
 
 
-def _shown(text: bytes) -> str:
-    shown = text[:SHOWN].decode("ascii", "backslashreplace").strip()
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+def shown(text: bytes) -> str:
+    """The begin of it, for people."""
+    words = text[:SHOWN].decode("ascii", "backslashreplace").strip()
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)

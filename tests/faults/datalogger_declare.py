@@ -1,4 +1,4 @@
-"""The sweep over datalogger-declare: two files to three catalogues, one a real Rucio; killed or failed anywhere, then plain passes."""
+"""The sweep over datalogger-declare: two files to three catalogues, one a real Rucio; killed or failed, then plain passes."""
 
 from __future__ import annotations
 

@@ -21,8 +21,10 @@ COMMANDS = [path.name for path in wrappers.commands(ROOT)]
 IMPORTED_AS = {
     "argon2-cffi": "argon2",
     "import-linter": "importlinter",
+    "metacat-client": "metacat",
     "pytest-xdist": "xdist",
     "python-crontab": "crontab",
+    "rucio-clients": "rucio",
     "types-requests": "requests",
     "websocket-client": "websocket",
     "xrootd": "XRootD",
