@@ -12,7 +12,8 @@ from dmtools.datalogger.plots import places
 SECONDS = 1800
 SILENCE = 60
 _SSH = f"ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval={SILENCE // 4}"
-_WORDS = ("rsync", "--recursive", "--times", "--perms", "--chmod=D755,F644", f"--timeout={SILENCE}", "--rsh", _SSH)
+# By checksum: two pages of one size that were made within one second would pass for the same.
+_WORDS = ("rsync", "--recursive", "--checksum", "--times", "--perms", "--chmod=D755,F644", f"--timeout={SILENCE}", "--rsh", _SSH)
 
 
 def send(this: Pass, site: Path, target: str) -> None:
