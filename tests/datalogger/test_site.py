@@ -11,7 +11,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -150,10 +150,14 @@ def test_line_7_who_reads_while_it_is_made_never_sees_a_mixed_or_half_site(histo
         for stem in ("B_VIMIN", "event-0c"):
             assert figure(site, stem)["layout"]["meta"]["device"] == stem.removeprefix("event-").replace("_", ":", 1)
 
-    with again_and_again(look):
-        for number in range(1, 4):
+    names = [site / "index.html", site / "index.json", site / "data/B_VIMIN.json"]
+    whole = [path.read_bytes() for path in names]
+    with again_and_again(look), ExitStack() as stack:
+        begun = [stack.enter_context(path.open("rb")) for path in names]  # who has begun to read goes on in the old file
+        for number in range(1, 3):
             History(history.home, NAMES, LAST + timedelta(days=number), 1).write()
             run("datalogger-json", home=history.home).ok()
+        assert [file.read() for file in begun] == whole
     assert len(views) >= 2
     assert all(LAST.isoformat() in text for text in seen(site).values())
 
