@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HTTP, SILENT, CUT, LARGE = "http", "silent", "cut", "large"  # the classes of a trouble, beside those of reading
 PIECE = 1 << 20
+TAGS = re.compile(r"<(title|style|script)\b[^>]*>.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 MOST = 1 << 29  # bytes of an answer
 MARGIN = 2.0  # at least so many seconds past the end are asked for, too: what comes from there proves that no tail is cut off
 
@@ -78,7 +79,7 @@ class Logger:
     def text(self, command: str) -> str:
         """A short answer, without HTML. Raises Trouble when it is an error's text, Away."""
         text = b"".join(self._answer(command)).decode("ascii", "replace")
-        bare = re.sub(r"<[^>]*>", " ", text)
+        bare = TAGS.sub(" ", text)
         if re.match("!", bare.strip()) or re.search(r" - [A-Z][A-Z0-9]*_[A-Z0-9_]+\s*$", bare, re.MULTILINE):
             raise Trouble(SAID, " ".join(bare.split())[:120])
         return bare

@@ -31,7 +31,7 @@ NEAR = 150_000_000  # microseconds to the clock change, in which an event must b
 FEW = 3  # events at least in both of the two hours, to believe in their order
 SOON = 3 * 86_400.0  # seconds past the end: what is later comes from a wrong clock
 _DATE = rb"\d{1,2}-[A-Za-z]{3}-\d{4}\s+\d{1,2}:\d\d:\d\d(?:\.\d+)?"
-_WITHIN = re.compile(_DATE + rb"\s+\S")
+_EVENT_LIKE = re.compile(rb"\s*" + _DATE + rb"|.*?" + _DATE + rb"\s+(?!\d{1,2}-[A-Za-z]{3}-)[\d*]", re.DOTALL)
 _NONE = re.compile(rb"no occurrences of event(?![^\s.])(?!.*\d\d:\d\d).*", re.IGNORECASE | re.DOTALL)
 
 
@@ -40,8 +40,9 @@ class EventReading:
     """The events of [start, end) by time, each once.
 
     `rows`: as they go to the file; `keys`: what they are sorted by, the epoch or, where that is not known, the earlier of two;
-    `seconds`: the epochs that are known; `unknown`: how many are not; `until`: the end of the hour that those are of; `full`:
-    there was more than one answer may have. The other fields are those of a Reading.
+    `seconds`: the epochs that are known; `unknown`: how many are not; `until`: the end of the hour that those are of;
+    `astray`: events of times that nobody asked for; `full`: there was more than one answer may have. The other fields are those
+    of a Reading.
     """
 
     rows: Any
@@ -54,6 +55,7 @@ class EventReading:
     none: bool = False
     unknown: int = 0
     until: float = -math.inf
+    astray: int = 0
     full: bool = False
 
 
@@ -71,6 +73,7 @@ class EventReader:
         self._starred: list[float] = []
         self._beyond = self._none = False
         self._before = -math.inf
+        self._astray = 0
         self._kept: list[tuple[Any, Floats]] = []
         self._have = 0
         self._last = -math.inf
@@ -113,7 +116,7 @@ class EventReader:
         known = rows["epoch"][np.isfinite(rows["epoch"])] if unknown else keys
         until = max(change.at + change.high - change.low for change in self._changes) if unknown else -math.inf
         said = (tuple(sorted(set(self._starred))), twice, self._beyond, self._before, self._none)
-        return EventReading(rows, keys, known, *said, unknown, until, cut)
+        return EventReading(rows, keys, known, *said, unknown, until, self._astray, cut)
 
     # ---- lines ---------------------------------------------------------------------------------------------------------
 
@@ -164,7 +167,7 @@ class EventReader:
             raise Trouble(SAID, shown(text))
         if _NONE.fullmatch(text):
             self._none = True
-        elif first and self._header < HEADER and not _WITHIN.search(text):
+        elif first and self._header < HEADER and not _EVENT_LIKE.match(text):
             self._header += 1
         else:
             raise Trouble(UNREAD, f"not understood: {shown(text)}")
@@ -215,6 +218,7 @@ class EventReader:
         self._have += len(epoch)
 
     def _elsewhere(self, epoch: Floats) -> None:
+        self._astray += int(((epoch < self._start - SOON) | (epoch >= self._end + SOON)).sum())
         self._beyond |= bool(((epoch >= self._end) & (epoch < self._end + SOON)).any())
         self._before = max([self._before, *(epoch[epoch < self._start].max(initial=-math.inf, keepdims=True).tolist())])
 

@@ -86,6 +86,7 @@ class _Piece:
         self._slack = SLACK / wanted.hertz if wanted.hertz else 0.0
         self._readings: list[Any] = []
         self.full = False
+        self._astray = False
         self._notes: list[str] = []
         self._moved = False
         self._node = wanted.node
@@ -111,6 +112,9 @@ class _Piece:
         if reading.unknown and not (reading.beyond or reading.unknown <= FEW_UNKNOWN):
             some = f"{reading.unknown} of {_span(self.reached, end)}"
             raise Trouble(CUT, f"{some} may be of either hour of the two that the clock shows alike")
+        if reading.astray and not self._astray:
+            self._astray = True
+            raise Trouble(CUT, f"{reading.astray} of other times came, perhaps in place of some: it is asked again")
         self._readings.append(reading)
         if reading.none or reading.beyond:
             return True
@@ -151,6 +155,8 @@ class _Piece:
         doubles += sum(reading.twice for reading in self._readings)
         if unknown := max((reading.unknown for reading in self._readings), default=0):
             self._notes.append(f"which of two equal hours {unknown} of them are of is not known: their epoch is NaN")
+        if astray := sum(reading.astray for reading in self._readings):
+            self._notes.append(f"{astray} came that were of times nobody asked for, and were left out")
         had = (found, self._times(sure), starred[starred < sure], doubles)
         return Fetched(self._wanted, self._node, sure, *had, trouble, self._notes)
 

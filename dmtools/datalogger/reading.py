@@ -62,7 +62,8 @@ class Reading:
     before: float = -math.inf
     none: bool = False
     starred: tuple[float, ...] = ()
-    unknown: int = 0  # samples have UTC seconds, and are taken whole: see EventReading
+    unknown: int = 0  # samples have UTC seconds, a rate, and are taken whole: for these see EventReading
+    astray: int = 0
     full: bool = False
 
 
