@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 
 from dmtools import clock
 from dmtools.control.entry import Buffer, Note, Probing, Question, Stuck
-from dmtools.datalogger import declared, files, traces, windows
+from dmtools.datalogger import declared, files, looking, traces, windows
 from dmtools.datalogger.files import F
+from dmtools.datalogger.kinds import KINDS
 from dmtools.datalogger.states import DRAFT, ERROR, INCOMPLETE, OPEN
 from dmtools.datalogger.stats import watching
 from dmtools.datalogger.windows import SCHEDULE, W, Window
@@ -46,15 +47,21 @@ def notes(look: Probing) -> Iterator[Note]:
         said = f"{oldest.shown} is {oldest.state}; "
         said += f"the logger has it for {clock.age(rest)} more" if rest > 0 else "the logger has begun to forget it"
         said += f": {oldest.reason}" if oldest.reason else ""
-        yield Note("owed", oldest.name, oldest.state, said, rest > 86_400)
+        yield Note("owed", oldest.called, oldest.state, said, rest > 86_400)
     newest = look.connection.execute(select(tables.datalogger_file).order_by(F.id.desc()).limit(1)).first()
     if newest is not None:
         file = files.of(newest)
-        yield Note("file", file.place.name, file.state, f"{newest.rows} samples, {clock.age(_age(look.at, file.since))} ago")
+        yield Note(
+            "file",
+            file.place.name,
+            file.state,
+            f"{newest.rows} {KINDS[file.kind].noun}, {clock.age(_age(look.at, file.since))} ago",
+        )
     waits = look.connection.execute(select(func.count(), func.min(F.since)).where(F.state == DRAFT)).one()
     if waits[0]:
         said = f"{waits[0]} files wait to go out, the oldest for {clock.age(_age(look.at, waits[1]))}"
         yield Note("file", "drafts", DRAFT, said, _age(look.at, waits[1]) < 86_400)
+    yield from looking.notes(look)
     yield from watching.notes(look)
     yield from declared.notes(look)
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from dmtools import clock
 from dmtools.control import probes, troubles
 from dmtools.control.entry import Figure, Probing
-from dmtools.datalogger import declared, outlook
+from dmtools.datalogger import declared, kinds, looking, outlook
 from dmtools.datalogger.files import F
 from dmtools.datalogger.plots import where
 from dmtools.datalogger.states import DRAFT, LOST
@@ -27,6 +27,7 @@ def figures(look: Probing) -> Iterator[Figure]:
     yield days_left(look)
     yield lost(look)
     yield waiting(look)
+    yield from looking.figures(look)
     yield watching.waits(look)
     yield declared.waits(look)
     yield from site_age(look)
@@ -49,10 +50,12 @@ def days_left(look: Probing) -> Figure:
 def lost(look: Probing) -> Figure:
     """Windows that were lost in the last week."""
     recent = (W.state == LOST, W.since > look.at - timedelta(days=TOLD_DAYS))
-    number, name = look.connection.execute(select(func.count(), func.min(W.name)).where(*recent)).one()
+    number = look.connection.execute(select(func.count()).where(*recent)).scalar_one()
     said = f"datalogger: no window was lost in the last {TOLD_DAYS} days"
     if number:
-        said = f"datalogger: {number} windows were lost in the last {TOLD_DAYS} days, as those of {name}: dm-trace {name}"
+        first = select(W.kind, W.name).where(*recent).order_by(W.start, W.kind, W.name).limit(1)
+        called = kinds.table(*look.connection.execute(first).one())
+        said = f"datalogger: {number} windows were lost in the last {TOLD_DAYS} days, as those of {called}: dm-trace {called}"
     return Figure("lost", PIPELINE, number, said, "", probes.over(0), see=troubles.DATALOGGER_LOST)
 
 

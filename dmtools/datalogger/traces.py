@@ -1,4 +1,4 @@
-"""The life of a device, of one of its windows, or of a file: `B:VIMIN`, `B:VIMIN 2026-11-25`, `params-....h5`."""
+"""The life of a device or event, of one of its windows, or of a file: `B:VIMIN`, `Event0c 2026-11-25`, `params-....h5`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from dmtools import clock, names
 from dmtools.control import hindrances, traces
 from dmtools.control.entry import Match, Question, Trace
 from dmtools.control.hindrances import Hindrance
-from dmtools.datalogger import declared, files, gaps, wall, windows
+from dmtools.datalogger import declared, files, gaps, kinds, wall, windows
 from dmtools.datalogger.files import F
+from dmtools.datalogger.kinds import DEVICE, EVENT, KINDS
 from dmtools.datalogger.states import DONE, EMPTY, LOST, OPEN, PUBLISHED
 from dmtools.datalogger.windows import W, Window
 from dmtools.ledger import tables
 from dmtools.ledger.types import AnyRow
-
-NEXT = "nothing: the next pass of datalogger-params asks for it"
 
 
 def trace(q: Question) -> Iterator[Trace]:
@@ -33,13 +32,16 @@ def trace(q: Question) -> Iterator[Trace]:
     name, _, when = q.text.partition(" ")
     if not name.isascii():
         return
-    query = select(tables.datalogger_window).where(W.name == name).order_by(W.start.desc(), W.id.desc())
+    kind = DEVICE
+    if event := re.fullmatch(r"Event([0-9a-f]{2})", name):
+        kind, name = EVENT, event[1]
+    query = select(tables.datalogger_window).where(W.kind == kind, W.name == name).order_by(W.start.desc(), W.id.desc())
     at = _instant(q, when.partition(" to ")[0]) if when else None
     if at is not None:
         for window in windows.read(q.connection, query.where(W.start <= at, W.end > at).limit(q.limit)):
             yield _of_window(q, window)
     elif not when:
-        yield from _of_device(q, name)
+        yield from _of_device(q, kind, name)
 
 
 def _instant(q: Question, text: str) -> datetime | None:
@@ -53,9 +55,9 @@ def _instant(q: Question, text: str) -> datetime | None:
         return None
 
 
-def _of_device(q: Question, name: str) -> Iterator[Trace]:
-    """How the windows of a device stand, and what becomes of the oldest that is not had."""
-    mine = W.name == name
+def _of_device(q: Question, kind: str, name: str) -> Iterator[Trace]:
+    """How the windows of a device or event stand, and what becomes of the oldest that is not had."""
+    mine = and_(W.kind == kind, W.name == name)
     counts = {row[0]: row[1] for row in q.connection.execute(select(W.state, func.count()).where(mine).group_by(W.state))}
     if not counts:
         return
@@ -68,7 +70,7 @@ def _of_device(q: Question, name: str) -> Iterator[Trace]:
     facts = {"windows": counts, "node": newest.node, "newest": clock.iso(newest.end)}
     facts["oldest_open"] = first.shown if open_ else None
     history = traces.journal(q, "datalogger-window", first.id)
-    yield Trace(name, "datalogger", "device", first.state, said, found.step, facts, history, found.see)
+    yield Trace(newest.called, "datalogger", kind, first.state, said, found.step, facts, history, found.see)
 
 
 def _of_window(q: Question, window: Window) -> Trace:
@@ -109,7 +111,7 @@ def _of_file(q: Question, row: AnyRow) -> Trace:
         "rows": row.rows,
         "bytes": file.bytes,
         "adler32": file.adler32,
-        "devices": [one.name for one in held],
+        "devices" if file.kind == DEVICE else "events": [one.name for one in held],
         "distilled": clock.iso(row.distilled),
         "reason": row.reason,
         "declared": clock.iso(row.declared),
@@ -117,39 +119,44 @@ def _of_file(q: Question, row: AnyRow) -> Trace:
     }
     out = file.state == PUBLISHED
     said = f"it is {file.place}" if out else "its windows are chosen; it is not out yet"
-    step = "nothing: the next pass of datalogger-params brings it out"
+    component = KINDS[file.kind].component
+    step = f"nothing: the next pass of datalogger-{component} brings it out"
     if not out and file.origin == windows.HAND:
-        step = "give the same datalogger-params again"
+        step = f"give the same datalogger-{component} again"
     history = traces.journal(q, "datalogger-file", file.id)
     return Trace(file.place.name, "datalogger", "file", file.state, said, "" if out else step, facts, history)
 
 
 def stands(q: Question, window: Window) -> Hindrance:
     """Why it is where it is, and what to do."""
+    noun, component = window.of_kind.noun, window.of_kind.component
     if window.state in (DONE, EMPTY):
-        said = f"{window.rows} samples" if window.state == DONE else "the logger has no values of it"
+        said = f"{window.rows} {noun}" if window.state == DONE else f"the logger has no {noun} of it"
         where = "it is in its file" if window.file_id is not None else "it waits for its file"
         return Hindrance(f"{said}; {where}{'; ' + window.reason if window.reason else ''}", "")
     if window.state == LOST:
-        return Hindrance(f"{window.reason}; {window.rows} samples are kept", "nothing can bring it back")
-    for one in hindrances.of_component(q.connection, q.settings, q.at, "datalogger", "params", q.cron_of("params")):
+        return Hindrance(f"{window.reason}; {window.rows} {noun} are kept", "nothing can bring it back")
+    for one in hindrances.of_component(q.connection, q.settings, q.at, "datalogger", component, q.cron_of(component)):
         return Hindrance(f"{window.reason}; {one.said}" if window.reason else one.said, one.step, one.see)
     row = q.connection.execute(select(W.ready).where(W.id == window.id)).scalar_one()
     said = window.reason or "it was not asked for yet"
     if window.origin == windows.HAND:
-        return Hindrance(said, "give the same datalogger-params again: it asks for what lacks")
+        return Hindrance(said, f"give the same datalogger-{component} again: it asks for what lacks")
     if row.replace(tzinfo=UTC) > q.at:
         return Hindrance(said, f"nothing: it is asked for again after {clock.local(row)}")
-    return Hindrance(said, NEXT)
+    return Hindrance(said, f"nothing: the next pass of datalogger-{component} asks for it")
 
 
 def search(q: Question) -> list[Match]:
     """Devices and files whose name holds the text."""
     if not q.text.isascii():
         return []
-    devices = select(W.name, func.max(W.state)).where(func.instr(W.name, q.text) > 0).group_by(W.name).limit(q.limit)
+    text = q.text.removeprefix("Event")
+    devices = (
+        select(W.kind, W.name, func.max(W.state)).where(func.instr(W.name, text) > 0).group_by(W.kind, W.name).limit(q.limit)
+    )
     named = select(F.name, F.state).where(func.instr(F.name, q.text) > 0).order_by(F.id.desc()).limit(q.limit)
-    found = [Match(row[0], "device", row[1]) for row in q.connection.execute(devices)]
+    found = [Match(kinds.table(row[0], row[1]), row[0], row[2]) for row in q.connection.execute(devices)]
     return [*found, *(Match(names.shown(row[0]), "file", row[1]) for row in q.connection.execute(named))][: q.limit]
 
 

@@ -87,6 +87,9 @@ def test_line_2_a_killed_or_failed_pass_is_gone_on_with(events: Plant) -> None:
     told = cron(events, when("2026-11-05T09:00")).gave(1)
     assert "7800 events up to 2026-11-04T08:10:00Z are kept" in told.err
     assert events.states() == {"8f 2026-11-04": "incomplete", "ee 2026-11-04": "empty"}
+    life = run("dm-trace", "Event8f 2026-11-04", "--json", home=events.home, env=events.clock(NOW)).ok().json
+    assert (life["state"], life["rows"]) == ("incomplete", 7800)
+    assert "datalogger-events" in life["next"]
     (draft,) = (events.home / "datalogger/draft").glob("Event8f*.rows")
     draft.write_bytes(draft.read_bytes() + b"x" * 1000)  # what a pass leaves that was killed before it booked
     events.faults()

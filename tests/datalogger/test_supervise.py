@@ -60,6 +60,10 @@ def test_it_starts_what_is_gone_once_and_says_nothing_when_all_is_well(played: P
     assert second != first
     told = supervise(played, "-v").ok()
     assert f"(pid {second} on" in told.err
+    shown = run("dm-monitoring", "datalogger", home=played.home).ok().out
+    assert "the last supercycle began" in shown
+    assert "started 2 times within a day" in shown
+    assert "was started 2 times within the hour" in run("dm-train-ok", "-v", home=played.home).gave(0, 1, 2).out
     run("dm-command", "halt", "datalogger/timeline", home=played.home).ok()
     os.kill(second, signal.SIGKILL)
     wait_until(lambda: started(second) is None)
