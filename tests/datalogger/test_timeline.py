@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
 
 from dmtools.datalogger import tlg
 from dmtools.datalogger.reading import Trouble
@@ -148,3 +149,23 @@ def test_any_text_gives_no_exception_and_no_entry_that_was_not_there(text: str) 
             assert len(found) == len(re.findall(r"^\s*\d+\) Event", text, re.MULTILINE))
         else:
             assert float(text) == found
+
+
+def test_recorders_that_meet_on_mariadb_book_it_once(mariadb: str, played: Plant) -> None:
+    file = played.home / "dmtools.toml"
+    file.write_text(f'database.url = "{mariadb}"\n' + file.read_text())
+    run("dm-db", "upgrade", home=played.home).ok()
+    with ThreadPoolExecutor(2) as crew:
+        done = list(crew.map(lambda _: run("datalogger-timeline", "--once", home=played.home), range(2)))
+    assert {one.code for one in done} == {0}, done
+    engine = create_engine(mariadb)
+    try:
+        with engine.connect() as connection:
+            query = "SELECT e.event FROM datalogger_timeline_event e ORDER BY e.timeline_id, e.entry"
+            events = [row[0] for row in connection.execute(text(query))]
+            starts = [row[0] for row in connection.execute(text("SELECT start FROM datalogger_supercycle ORDER BY start"))]
+    finally:
+        engine.dispose()
+    assert 1 <= len(starts) <= 2
+    assert events[:5] == ENTRIES[:5]
+    assert len({round(start.replace(tzinfo=UTC).timestamp()) for start in starts}) == len(starts)
