@@ -89,6 +89,13 @@ def test_killed_in_the_middle_nothing_is_half_and_what_was_missed_is_a_gap(playe
     assert found[-1][1] == pytest.approx(found[-1][0] - last - CYCLE, abs=0.01)
 
 
+def test_a_recorder_that_is_started_again_within_a_supercycle_does_not_book_it_twice(plant: Plant) -> None:
+    plant.server = plant.sim(plant.home, "datalogger", "--supercycle", 3600)
+    for _ in range(2):
+        run("datalogger-timeline", "--once", home=plant.home).ok()
+    assert plant.sql("SELECT COUNT(*) FROM datalogger_supercycle") == [(1,)]
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
