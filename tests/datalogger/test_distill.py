@@ -242,3 +242,18 @@ def test_statistics_in_mysql_are_the_same_and_never_nan(mariadb: str, had: Plant
         made.dispose()
     had.set(stats_url="mysql+pymysql://nobody@127.0.0.1:1/none")
     assert "it doesn't answer" in distill(had, "--again").gave(75).err
+
+
+def test_events_have_statistics_too(plant: Plant, short_tmp: Path) -> None:
+    plant.start()
+    ask = ("--minutes", 5, "--maxEvt", "0c", "--adopt", "--outdir", short_tmp, "--draftdir", short_tmp)
+    file = Path(run("datalogger-events", *ask, home=plant.home, env=plant.clock(plant.at)).ok().out.strip())
+    distill(plant).ok()
+    found = {row.name: row for row in store.read(f"sqlite:///{database(plant)}")}
+    with h5py.File(file) as held:
+        rows = {name.removeprefix("Event"): held[name][:] for name in held}
+    assert found.keys() == rows.keys() >= {"00", "07", "0c"}
+    for name, row in found.items():
+        assert (row.kind, row.count, row.units) == ("event", len(rows[name]), "us")
+        assert (row.value.min, row.value.max) == (rows[name]["SCmicrosec"].min(), rows[name]["SCmicrosec"].max())
+    assert {round(found[name].cadence or 0): found[name].gaps for name in ("07", "0c")} == {720: 0, 15: 0}

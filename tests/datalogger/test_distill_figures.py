@@ -68,6 +68,12 @@ def test_gaps_are_long_intervals_and_what_lacks_at_both_ends(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_events_of_720_hertz_in_whole_milliseconds_have_no_gaps_and_their_cadence(tmp_path: Path) -> None:
+    found = made([START + k * 1000 // 720 / 1000 for k in range(720 * 60)], [0.0] * 720 * 60, tmp_path, 10**6, 65536)
+    assert (found.gaps, found.interval.median) == (0, 0.001)
+    assert found.cadence == pytest.approx(720, rel=1e-4)
+
+
 def test_times_that_are_not_known_give_no_interval_and_times_that_go_back_are_told(tmp_path: Path) -> None:
     seconds = [START, START + 1, math.nan, math.nan, START + 9, START + 10]
     for piece in (1, 2, 3, 10):

@@ -97,8 +97,8 @@ class Series:
         try:
             value = spread(self._values, self._value_moments)
             interval = spread(self._intervals, self._interval_moments, MICRO)
-            usual = 1 / self.hertz if self.hertz > 0 else interval.median
-            gaps, gap_seconds = self._gaps(usual)
+            seen = self._usual(interval)
+            gaps, gap_seconds = self._gaps(1 / self.hertz if self.hertz > 0 else seen)
             doubles = sum(int(counts[0]) for micros, counts in self._intervals.blocks() if len(micros) and micros[0] == 0)
         finally:
             self._values.close()
@@ -115,9 +115,24 @@ class Series:
             doubles=doubles,
             non_finite=self.non_finite,
             stuck=self._runs.longest,
-            cadence=1 / interval.median if interval.median else None,
+            cadence=1 / seen if seen else None,
             complete=min(1.0, self.count / expected) if self.hertz > 0 else None,
         )
+
+    def _usual(self, interval: Spread) -> float | None:
+        """The mean of the intervals between the quantiles 5 % and 95 %, in seconds.
+
+        The median won't do: of times in whole milliseconds, events of 720 Hz are 1 or 2 ms apart.
+        """
+        if interval.q05 is None or interval.q95 is None:
+            return None
+        number, micros = 0, 0.0
+        for lengths, counts in self._intervals.blocks():
+            low = int(lengths.searchsorted(round(interval.q05 * MICRO), "left"))
+            high = int(lengths.searchsorted(round(interval.q95 * MICRO), "right"))
+            number += int(counts[low:high].sum())
+            micros += float((lengths[low:high] * counts[low:high]).sum())
+        return micros / number / MICRO if number else None
 
     def _gaps(self, usual: float | None) -> tuple[int | None, float | None]:
         """How many intervals are too long, and how long they are together; also those to the ends of the window."""
