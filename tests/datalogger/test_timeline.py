@@ -46,10 +46,10 @@ def recording(plant: Plant) -> Iterator[subprocess.Popen[bytes]]:
 
 def booked(plant: Plant) -> list[tuple[float, float | None, list[str]]]:
     """(start, gap, events) of each supercycle, by time."""
+    rows = plant.sql("SELECT start, gap, timeline_id FROM datalogger_supercycle ORDER BY start")
     entries: dict[int, list[str]] = {}
     for number, event in plant.sql("SELECT timeline_id, event FROM datalogger_timeline_event ORDER BY timeline_id, entry"):
         entries.setdefault(number, []).append(event)
-    rows = plant.sql("SELECT start, gap, timeline_id FROM datalogger_supercycle ORDER BY start")
     return [(datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp(), gap, entries[number]) for start, gap, number in rows]
 
 
