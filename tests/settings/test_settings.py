@@ -198,7 +198,8 @@ def test_each_commented_line_can_be_uncommented() -> None:
     text = template.render(HERE, 18800)
     keys = [line[2:] for line in text.splitlines() if re.match(r"# [a-z_.]+ = ", line)]
     whole = read("\n".join(keys))
-    assert len(keys) == len(settings.known_keys())
+    known = settings.known_keys().values()
+    assert len(keys) == sum(len(one.__struct_fields__) if isinstance(one, msgspec.Struct) else 1 for one in known)
     assert msgspec.structs.replace(whole, pipelines={}) == read("")
 
 
