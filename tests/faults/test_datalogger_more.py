@@ -30,3 +30,10 @@ def test_killed_or_failed_anywhere_the_next_passes_make_it_whole(machine: More, 
     rows += [datalogger_more.run(machine, BY_NAME[stage], call, "error=ENOSPC") for call in sweep.sample(failing, 1, SEED)]
     assert [row for row in rows if row.wrong] == [], table(rows)
     assert any(row.code == -9 for row in rows)
+
+
+def test_whoever_looks_at_what_a_killed_pass_left_of_a_new_site_finds_all_that_it_names(machine: More) -> None:
+    found = [call for call in datalogger_more.points(machine, BY_NAME["site"]) if "site/.index.json" in call.subject]
+    rows = [datalogger_more.run(machine, BY_NAME["site"], call) for call in found if call.name == "renameat"]
+    assert [row.code for row in rows] == [-9]
+    assert [row for row in rows if row.wrong] == [], table(rows)

@@ -129,7 +129,7 @@ def _figures(this: Pass, work: Work, keys: Sequence[Key], marks: dict[Key, str])
 
 
 def _publish(this: Pass, work: Work, resource: str) -> None:
-    """The scripts, then the pages that name them, index.html last; then what is for programs and for the next pass."""
+    """The scripts, what is for programs, then the pages that name them, index.html last; then what is for the next pass."""
     now, entries = clock.now(), [work.entries[stem] for stem in sorted(work.entries)]
     files = {**pages.assets(), "catalogue.js": catalogue.script(entries, work.zone, anomalies.RULE)}
     names = {name: f"{places.ASSETS}/{places.marked(name, data)}" for name, data in files.items()}
@@ -138,8 +138,8 @@ def _publish(this: Pass, work: Work, resource: str) -> None:
     facts = _facts(this, work, str(clock.iso(now))) | {"help": places.HELP}
     this.ledger.transact(lambda c: this.leases.check(c, this.leases.held[resource]))
     places.put(work.site, [(places.HELP, pages.help_page(names, facts))])
-    places.put(work.site, [(places.INDEX, pages.index(names, facts))])
     places.put(work.site, [(places.LISTING, _listing(entries, facts))])
+    places.put(work.site, [(places.INDEX, pages.index(names, facts))])
     wanted = {*names.values(), *_files(entries)}
     left = places.sweep(work.site, wanted, work.before.left, now)
     state = places.State(form=places.FORM, made=facts["made"], devices=work.entries, left=left)
