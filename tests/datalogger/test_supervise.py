@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -10,12 +12,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from dmtools.ledger.leases import started
 from tests.datalogger.steps import Plant
-from tests.support import Result, run, wait_until
+from tests.support import Result, command, environment, run, wait_until
 
 
 @pytest.fixture
@@ -126,3 +129,54 @@ def test_a_process_that_only_has_its_number_is_left_alone(played: Plant, where: 
         finally:
             with suppress(ProcessLookupError):
                 other.kill()
+
+
+CALLS = "pwrite64,write,fdatasync,fsync,unlink,rename,vfork,clone,clone3"
+
+
+def traced(plant: Plant, *options: str) -> subprocess.CompletedProcess[str]:
+    """datalogger-supervise under strace, which follows no child: the recorder is not touched."""
+    argv = ["strace", "-o", str(plant.home.parent / "trace"), *options, *command("datalogger-supervise")]
+    return subprocess.run(argv, env=environment(plant.home), capture_output=True, text=True, timeout=120, check=False)
+
+
+def running(plant: Plant) -> list[int]:
+    """Every process that records into this HOME, whoever holds the lease."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = place.read_bytes().split(b"\0")
+            if os.fsencode(plant.home) in words and any(word.endswith(b"/datalogger-timeline") for word in words):
+                found.append(int(place.parent.name))
+    return found
+
+
+def points(plant: Plant) -> list[tuple[str, int]]:
+    """Its calls that write or start a process, (name, the how manieth)."""
+    traced(plant, "-e", f"trace={CALLS}")
+    names = re.findall(r"^(\w+)\(", (plant.home.parent / "trace").read_text(), re.MULTILINE)
+    return [(name, names[: n + 1].count(name)) for n, name in enumerate(names)]
+
+
+def at_point(plant: Plant, name: str, number: int, fault: str) -> None:
+    """Nobody records; it is killed or fails there; after a plain pass one records, and no second one."""
+    for pid in running(plant):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not running(plant))
+    done = traced(plant, "-e", f"trace={name}", "-e", f"inject={name}:{fault}:when={number}")
+    assert done.returncode in (-9, 137, 0, 1, 75), (name, number, done)
+    assert "Traceback" not in done.stderr, (name, number, done.stderr)
+    wait_until(lambda: not running(plant) or recorders(plant), what="what was started has the place")
+    supervise(plant).ok()
+    assert running(plant) == recorders(plant), (name, number, fault)
+    assert len(recorders(plant)) == 1, (name, number, fault)
+
+
+@pytest.mark.needs("strace")
+def test_killed_or_failed_at_what_it_writes_one_records_in_the_end(played: Plant) -> None:
+    played.set(timeline_restarts=1000)
+    found = points(played)
+    starts = [point for point in found if point[0] in ("vfork", "clone", "clone3")][-1:]
+    for name, number in [*random.Random(20261127).sample(found, 5), *starts]:
+        at_point(played, name, number, "signal=KILL")
+    at_point(played, *found[len(found) // 2], "error=ENOSPC")
