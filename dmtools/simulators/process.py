@@ -8,10 +8,12 @@ import json
 import os
 import secrets
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from dmtools import durable
 from dmtools.command import Unavailable
@@ -49,6 +51,15 @@ class Seat:
     def leave(self) -> None:
         """Takes the address file away; the lock goes with the process."""
         self.address.unlink(missing_ok=True)
+
+    def stay(self, signals: Signals, *last: Callable[[], object]) -> NoReturn:
+        """Until a signal comes; then it leaves, does what is last, and the process ends."""
+        code = signals.wait()
+        self.leave()
+        for act in last:
+            act()
+        sys.stdout.flush()
+        os._exit(code)  # idle connections' threads and open websockets would hold up the end
 
     def _whose(self) -> str:
         try:

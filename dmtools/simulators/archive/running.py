@@ -34,11 +34,7 @@ def serve(home: Path, root: Path, make: Callable[[Path, FaultsFile], Vault], por
         http.prepare()
     _give_programs(remote / "bin", seat.address)
     seat.announce(http.start())
-    code = signals.wait()
-    seat.leave()
-    vault.stopped.set()
-    sys.stdout.flush()
-    os._exit(code)  # idle connections' threads would hold up the end
+    seat.stay(signals, vault.stopped.set)
 
 
 def _give_programs(place: Path, address: Path) -> None:

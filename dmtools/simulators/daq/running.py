@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import threading
@@ -30,12 +29,7 @@ def serve(home: Path, disks: list[Path], pace: Pace, port: int, seed: int | None
     writer = threading.Thread(target=_write, args=(daq, signals), daemon=True, name="daq")
     seat.announce(http.start())
     writer.start()
-    code = signals.wait()
-    seat.leave()
-    daq.stopped.set()
-    writer.join(END_SECONDS)
-    sys.stdout.flush()
-    os._exit(code)  # idle connections' threads would hold up the end
+    seat.stay(signals, daq.stopped.set, lambda: writer.join(END_SECONDS))
 
 
 def _write(daq: Daq, signals: Signals) -> None:

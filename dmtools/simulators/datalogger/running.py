@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,10 +30,7 @@ def serve(home: Path, logger: Logger, port: int) -> None:
     with port_of("datalogger", port):
         http.prepare()
     seat.announce(http.start())
-    code = signals.wait()
-    seat.leave()
-    sys.stdout.flush()
-    os._exit(code)  # idle connections' threads would hold up the end
+    seat.stay(signals)
 
 
 def _routes(logger: Logger, faults: FaultsFile, asked: deque[str]) -> list[wire.Route]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import threading
 from pathlib import Path
@@ -34,10 +33,7 @@ def serve(home: Path, pace: Pace, port: int, seed: int | str, *, still: bool) ->
         turning[-1].add_done_callback(lambda task: _stuck(task, signals))
     threading.Thread(target=loop.run_forever, daemon=True, name="dqm").start()
     seat.announce(f"http://127.0.0.1:{at}")
-    code = signals.wait()
-    seat.leave()
-    sys.stdout.flush()
-    os._exit(code)  # open websockets would hold up the end
+    seat.stay(signals)
 
 
 def _stuck(task: asyncio.Task[None], signals: Signals) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import deque
 from pathlib import Path
 
@@ -31,7 +29,4 @@ def serve(home: Path, namespace: str, token_seconds: float, port: int) -> None:
     token = tokens.make(seat.token, "dmtools", token_seconds)
     durable.write_file(seat.directory / "metacat.token", token.encode() + b"\n", mode=0o600)
     seat.announce(http.start())
-    code = signals.wait()
-    seat.leave()
-    sys.stdout.flush()
-    os._exit(code)  # idle connections' threads would hold up the end
+    seat.stay(signals)
