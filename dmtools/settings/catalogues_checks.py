@@ -6,12 +6,12 @@ import re
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
+from dmtools.settings import addresses
 from dmtools.settings.catalogues import NAMES, Metacat, Rucio
 from dmtools.settings.lines import Place
 
 SIMULATED = "sim:metacat"
 PLACEHOLDERS = ("kind", "month", "year")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Found = list[tuple[Place, str]]
 
 
@@ -71,20 +71,12 @@ def _url(url: str) -> str:
         return "" if url == SIMULATED else f"there is no simulated MetaCat {url!r}; it is {SIMULATED}"
     if re.search(r"[\s\x00-\x1f\x7f?#]", url):
         return f"{url!r} holds a blank, a ? or a #; write the address alone, https://HOST:PORT/PATH"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as problem:
-        return f"{url!r} is no URL: {problem}"
-    if parts.scheme not in ("http", "https") or not host:
-        return f"{url!r} is no address of a MetaCat; it is https://HOST:PORT/PATH or {SIMULATED}"
-    if "@" in parts.netloc:
-        return "holds a user name or password; MetaCat takes a token: token_file"
-    return (
-        "is not encrypted, so the token would travel in clear: write https://"
-        if parts.scheme == "http" and host not in LOOPBACK
-        else ""
-    )
+    none = f"is no address of a MetaCat; it is https://HOST:PORT/PATH or {SIMULATED}"
+    if problem := addresses.problem(url, none, "holds a user name or password; MetaCat takes a token: token_file"):
+        return problem
+    parts = urlsplit(url)
+    clear = parts.scheme == "http" and parts.hostname not in addresses.LOOPBACK
+    return "is not encrypted, so the token would travel in clear: write https://" if clear else ""
 
 
 def _pattern(pattern: str) -> list[str]:

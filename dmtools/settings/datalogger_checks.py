@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from urllib.parse import urlsplit
 
-from dmtools.settings import catalogues_checks
+from dmtools.settings import addresses, catalogues_checks
 from dmtools.settings.datalogger import Datalogger
 from dmtools.settings.lines import Place
 
@@ -39,14 +38,8 @@ def _url(url: str) -> str:
         return "" if url == SIMULATED else f"there is no simulated logger {url!r}; it is {SIMULATED}"
     if re.search(r"[\s\x00-\x1f\x7f?#]", url):
         return f"{url!r} holds a blank, a ? or a #; write the page alone, http://HOST/cgi-bin/acl.pl"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as problem:
-        return f"{url!r} is no URL: {problem}"
-    if parts.scheme not in ("http", "https") or not host or parts.path in ("", "/"):
-        return f"{url!r} is no ACL page; it is http://HOST/cgi-bin/acl.pl or {SIMULATED}"
-    return "holds a user name or password; the logger takes none" if "@" in parts.netloc else ""
+    none = f"is no ACL page; it is http://HOST/cgi-bin/acl.pl or {SIMULATED}"
+    return addresses.problem(url, none, "holds a user name or password; the logger takes none", page=True)
 
 
 def _zone(name: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from urllib.parse import urlsplit
 
+from dmtools.settings import addresses
 from dmtools.settings.dqm import Dqm
 from dmtools.settings.lines import Place
 
@@ -40,16 +40,8 @@ def _url(url: str) -> str:
         return "" if url in SIMULATED else f"there is no simulated page {url!r}{hint}; they are {' and '.join(SIMULATED)}"
     if re.search(r"[\s\x00-\x1f\x7f]", url):
         return f"{url!r} holds a blank or a control character; write a blank as %20"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as problem:
-        return f"{url!r} is no URL: {problem}"
-    if parts.scheme not in ("http", "https") or not host:
-        return f"{url!r} is no page that a browser opens; it is http://HOST/..., https://HOST/... or sim:dqm/production"
-    if "@" in parts.netloc:
-        return "holds a user name or password; the page takes cookies: see cookie_file"
-    return ""
+    none = "is no page that a browser opens; it is http://HOST/..., https://HOST/... or sim:dqm/production"
+    return addresses.problem(url, none, "holds a user name or password; the page takes cookies: see cookie_file")
 
 
 def _pattern(text: str) -> str:

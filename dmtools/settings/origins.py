@@ -12,14 +12,13 @@ import msgspec
 from msgspec import Struct
 
 from dmtools.names import NameRefused, path_of
-from dmtools.settings import SettingsError, read_secret, read_text
+from dmtools.settings import SettingsError, addresses, read_secret, read_text
 from dmtools.settings.checks import masked
 from dmtools.settings.kinds import SECTIONS, Settings
 from dmtools.settings.lines import Place, positions
 
 # What the environment gives when the file says nothing.
 ENVIRONMENT = {"database.url": "DMTOOLS_DATABASE_URL", "credentials.proxy": "X509_USER_PROXY"}
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def in_force(settings: Settings) -> Iterator[tuple[str, Any, str]]:
@@ -103,7 +102,7 @@ def doubts(settings: Settings) -> Iterator[str]:
     if settings.file and settings.file.stat().st_mode & 0o020:
         yield f"{settings.file} may be written by its group: chmod g-w, if that is not meant"
     for server in settings.fts.servers:
-        if server.url.startswith("http://") and urlsplit(server.url).hostname not in LOOPBACK:
+        if server.url.startswith("http://") and urlsplit(server.url).hostname not in addresses.LOOPBACK:
             yield f"fts server {server.name}: {server.url} is not encrypted, so a token would travel in clear"
     for rule in settings.migrate.rules:
         try:
