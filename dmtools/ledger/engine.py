@@ -21,6 +21,7 @@ from dmtools.settings import Settings, SettingsError, database_problem, read_sec
 
 T = TypeVar("T")
 _REPEAT = {1205, 1213}  # MariaDB: lock wait time-out, deadlock: the whole transaction again
+MARIADB = {"connect_timeout": 10, "read_timeout": 120, "write_timeout": 120, "charset": "utf8mb4"}  # of a connection
 _IDLE_SECONDS = 1.0  # after so long a connection is asked whether it still stands
 NETWORK_FILE_SYSTEMS = frozenset({
     "nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "afs", "ceph", "beegfs", "glusterfs", "9p",
@@ -201,23 +202,30 @@ def _sqlite(url: str, path: Path, busy_seconds: int, must_exist: bool) -> Engine
             "put HOME on a local disk or set [database] url to MariaDB",
         )
     engine = create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False})
+    begin_ourselves(engine)
+
+    @event.listens_for(engine, "connect")
+    def prepare(raw: Any, _record: Any) -> None:
+        raw.execute("PRAGMA cache_size=-32000")
+
+    return engine
+
+
+def begin_ourselves(engine: Engine) -> None:
+    """Transactions on sqlite as they ought to be: durable, and with dm_write locked for writing from their first statement."""
 
     @event.listens_for(engine, "connect")
     def prepare(raw: Any, _record: Any) -> None:
         raw.isolation_level = None  # we say BEGIN ourselves
         raw.execute("PRAGMA synchronous=FULL")
-        raw.execute("PRAGMA cache_size=-32000")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         write = connection.get_execution_options().get("dm_write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
-    return engine
-
 
 def _mariadb(url: str) -> Engine:
-    seconds = {"connect_timeout": 10, "read_timeout": 120, "write_timeout": 120}
     try:
         from pymysql.constants.CLIENT import MULTI_STATEMENTS
 
@@ -225,7 +233,7 @@ def _mariadb(url: str) -> Engine:
             url,
             isolation_level="READ COMMITTED",
             pool_reset_on_return=None,  # each transaction is ended where it began
-            connect_args={**seconds, "charset": "utf8mb4", "client_flag": MULTI_STATEMENTS},
+            connect_args={**MARIADB, "client_flag": MULTI_STATEMENTS},
         )
     except ModuleNotFoundError as problem:
         raise SettingsError(

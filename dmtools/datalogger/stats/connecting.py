@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, exc, make_url
 
 from dmtools.command.run import Refused, Unavailable
+from dmtools.ledger.engine import MARIADB, begin_ourselves
 from dmtools.settings import Settings, SettingsError, read_secret
 
 _STEP = "the next pass tries again"
@@ -48,28 +48,14 @@ def is_there(url: str) -> bool:
 def engine(url: str) -> Engine:
     """An engine; nothing is opened yet."""
     if make_url(url).get_backend_name() == "sqlite":
-        return _sqlite(url)
-    seconds = {"connect_timeout": 10, "read_timeout": 120, "write_timeout": 120}
+        made = create_engine(url)
+        begin_ourselves(made)
+        return made
     try:
-        return create_engine(url, isolation_level="READ COMMITTED", connect_args={**seconds, "charset": "utf8mb4"})
+        return create_engine(url, isolation_level="READ COMMITTED", connect_args=dict(MARIADB))
     except ModuleNotFoundError as problem:
         need = f"datalogger.stats_url needs the Python package {problem.name}; install it: pip install 'dmtools[mysql]'"
         raise SettingsError(None, [need]) from None
-
-
-def _sqlite(url: str) -> Engine:
-    made = create_engine(url)
-
-    @event.listens_for(made, "connect")
-    def prepare(raw: Any, _record: Any) -> None:
-        raw.isolation_level = None  # we say BEGIN ourselves
-        raw.execute("PRAGMA synchronous=FULL")
-
-    @event.listens_for(made, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("dm_write") else "BEGIN")
-
-    return made
 
 
 @contextmanager
