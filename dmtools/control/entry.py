@@ -118,6 +118,10 @@ class Probing:
     at: datetime
     entry: Pipeline | None = None  # who is asked
 
+    def age(self, since: datetime) -> float:
+        """Seconds since then; 0 for what another clock says is to come."""
+        return max(0.0, (self.at - since).total_seconds())
+
 
 @dataclass(frozen=True)
 class Counted:

@@ -49,7 +49,7 @@ def notes(look: Probing) -> Iterator[Note]:
         parts += [f"{len(refused)} refused ({refused[0].reason})"] if refused else []
         parts += [f"{unsent} not known to be submitted"] if unsent > 0 else []
         parts += [f"{len(lost)} lost, to be done again"] if lost else []
-        parts += [f"the oldest for {clock.age(max(0.0, (look.at - jobs[0].since).total_seconds()))}"] if jobs else []
+        parts += [f"the oldest for {clock.age(look.age(jobs[0].since))}"] if jobs else []
         yield Note("jobs", look.settings.daq.batch, ZIPPING, ", ".join(parts), well=not (held or refused))
 
 

@@ -9,7 +9,6 @@ from dmtools.control import probes, troubles
 from dmtools.control.entry import Figure, Probing
 from dmtools.daq import standing
 from dmtools.daq.standing import DiskStands
-from dmtools.ledger.types import AnyRow
 from dmtools.transfers import credential_life
 
 PIPELINE = {"pipeline": "daq"}
@@ -55,7 +54,7 @@ def _free(look: Probing, mine: Sequence[DiskStands]) -> Figure:
 
 def _waits(look: Probing, one: DiskStands) -> Figure:
     limits = look.settings.train_ok
-    seconds = max(0.0, (look.at - (one.flagged or one.since)).total_seconds())
+    seconds = look.age(one.flagged or one.since)
     said, step = f"daq: the disk {one.shown}: {one.said(look.at)}", one.step()
     ranges = (probes.over(limits.oldest_warning_seconds), probes.over(limits.oldest_critical_seconds))
     kept = probes.WARNING if one.is_kept and seconds <= limits.oldest_critical_seconds else ""
@@ -76,7 +75,7 @@ def not_on_tape(look: Probing) -> Iterator[Figure]:
     if row is None:
         yield Figure("not_on_tape", PIPELINE, 0, "daq: every file that was found is on tape, Bad or Skipped", "s")
         return
-    limits, seconds = look.settings.train_ok, _age(look, row)
+    limits, seconds = look.settings.train_ok, look.age(row.since)
     said = f"daq: the oldest file that is not on tape is {row.state} for {clock.age(seconds)}: dm-trace {names.shown(row.lfn)}"
     ranges = (probes.over(limits.oldest_warning_seconds), probes.over(limits.oldest_critical_seconds))
     yield Figure("not_on_tape", PIPELINE, seconds, said, "s", *ranges, see=troubles.DAQ_NO_DISK)
@@ -109,7 +108,7 @@ def _unfollowed(look: Probing) -> Figure:
     found = standing.unfollowed(look.connection, look.settings, look.at)
     number, said = sum(map(len, found.values())), "daq: every zip job is followed"
     for home, rows in found.items():
-        age = clock.age(max(0.0, (look.at - max(row.polled or row.since for row in rows)).total_seconds()))
+        age = clock.age(look.age(max(row.polled or row.since for row in rows)))
         said = f"daq: {len(rows)} zip jobs are followed by nobody: the HOME {home} asked for them {age} ago; "
         said += f"if it is gone for good: daq-archive --adopt {home}"
     return Figure("jobs_unfollowed", PIPELINE, number, said, "", probes.over(0), see=troubles.DAQ_JOBS)
@@ -123,9 +122,5 @@ def unproved(look: Probing) -> Iterator[Figure]:
         first = late[0]
         reason = f": {first.reason}" if first.reason else ""
         said = f"daq: {len(late)} zips are not proved on tape within archive_timeout, the oldest for "
-        said += f"{clock.age(_age(look, first))}: dm-trace {names.shown(first.name)}{reason}"
+        said += f"{clock.age(look.age(first.since))}: dm-trace {names.shown(first.name)}{reason}"
     yield Figure("not_proved", PIPELINE, len(late), said, "", probes.over(0), see=troubles.DAQ_UNPROVED)
-
-
-def _age(look: Probing, row: AnyRow) -> float:
-    return max(0.0, float((look.at - row.since).total_seconds()))

@@ -49,7 +49,7 @@ def waits(look: Probing) -> Figure:
     if not open_:
         return Figure("undeclared", labels, 0, "datalogger: every file that is out is declared", "s")
     first = min(open_, key=lambda one: one.made)
-    seconds = max(0.0, (look.at - first.made).total_seconds())
+    seconds = look.age(first.made)
     said = f"datalogger: {first.shown} is {first.state} for {clock.age(seconds)}" + (f": {first.reason}" if first.reason else "")
     limits = look.settings.train_ok
     ranges = (probes.over(limits.oldest_warning_seconds), probes.over(limits.oldest_critical_seconds))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
@@ -26,13 +26,13 @@ def notes(look: Probing) -> Iterator[Note]:
     last = _last(look)
     if last is not None:
         number, seconds = gaps(look)
-        said = f"the last supercycle began {clock.age(_age(look, last.start))} ago"
+        said = f"the last supercycle began {clock.age(look.age(last.start))} ago"
         said += f"; {number} gaps of {clock.age(seconds)} together today" if number else "; no gap today"
         yield Note("timeline", NAME, "recorded", said, not number and not _is_silent(look, last))
     query = select(tables.datalogger_restart).where(R.at > look.at - timedelta(days=1)).order_by(R.at.desc(), R.id.desc())
     found = look.connection.execute(query).all()
     if found:
-        said = f"started {len(found)} times within a day, last {clock.age(_age(look, found[0].at))} ago: {found[0].why}"
+        said = f"started {len(found)} times within a day, last {clock.age(look.age(found[0].at))} ago: {found[0].why}"
         yield Note("restart", NAME, "started", f"{said}; {found[0].became or 'what became of it is not known'}", len(found) == 1)
 
 
@@ -42,8 +42,8 @@ def figures(look: Probing) -> Iterator[Figure]:
     if last is None:
         return
     limit = look.settings.datalogger.timeline_silence_seconds + last.seconds
-    said = f"datalogger: the last supercycle on record began {clock.age(_age(look, last.start))} ago"
-    yield Figure("timeline_age", PIPELINE, _age(look, last.start), said, "s", probes.over(limit), probes.over(6 * limit))
+    said = f"datalogger: the last supercycle on record began {clock.age(look.age(last.start))} ago"
+    yield Figure("timeline_age", PIPELINE, look.age(last.start), said, "s", probes.over(limit), probes.over(6 * limit))
     number, seconds = gaps(look)
     said = f"datalogger: {number} gaps of {clock.age(seconds)} together in today's timeline"
     yield Figure("timeline_gaps", PIPELINE, seconds, said, "s")
@@ -74,8 +74,4 @@ def _last(look: Probing) -> AnyRow:
 
 
 def _is_silent(look: Probing, last: AnyRow) -> bool:
-    return bool(_age(look, last.start) > look.settings.datalogger.timeline_silence_seconds + last.seconds)
-
-
-def _age(look: Probing, when: datetime) -> float:
-    return max(0.0, (look.at - when).total_seconds())
+    return bool(look.age(last.start) > look.settings.datalogger.timeline_silence_seconds + last.seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import func, select
 
@@ -55,12 +55,12 @@ def notes(look: Probing) -> Iterator[Note]:
             "file",
             file.place.name,
             file.state,
-            f"{newest.rows} {KINDS[file.kind].noun}, {clock.age(_age(look.at, file.since))} ago",
+            f"{newest.rows} {KINDS[file.kind].noun}, {clock.age(look.age(file.since))} ago",
         )
     waits = look.connection.execute(select(func.count(), func.min(F.since)).where(F.state == DRAFT)).one()
     if waits[0]:
-        said = f"{waits[0]} files wait to go out, the oldest for {clock.age(_age(look.at, waits[1]))}"
-        yield Note("file", "drafts", DRAFT, said, _age(look.at, waits[1]) < 86_400)
+        said = f"{waits[0]} files wait to go out, the oldest for {clock.age(look.age(waits[1]))}"
+        yield Note("file", "drafts", DRAFT, said, look.age(waits[1]) < 86_400)
     yield from looking.notes(look)
     yield from watching.notes(look)
     yield from declared.notes(look)
@@ -74,7 +74,3 @@ def stuck(look: Probing) -> Iterator[Stuck]:
         stands = traces.stands(question, window)
         yield Stuck(window.shown, "window", window.state, window.since, stands.said, stands.step)
     yield from declared.stuck(look)
-
-
-def _age(at: datetime, since: datetime) -> float:
-    return max(0.0, (at - since).total_seconds())

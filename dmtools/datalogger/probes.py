@@ -62,7 +62,7 @@ def lost(look: Probing) -> Figure:
 def waiting(look: Probing) -> Figure:
     """How long the oldest draft waits to go out."""
     since = look.connection.execute(select(func.min(F.since)).where(F.state == DRAFT)).scalar()
-    seconds = max(0.0, (look.at - since).total_seconds()) if since is not None else 0.0
+    seconds = look.age(since) if since is not None else 0.0
     said = "datalogger: no file waits to go out"
     if since is not None:
         said = f"datalogger: a finished file waits for {clock.age(seconds)} to go out"
@@ -75,7 +75,7 @@ def site_age(look: Probing) -> Iterator[Figure]:
     """How long ago the plot site was looked through; nothing where there is none."""
     made = where.made(look.settings)
     if made is not None:
-        seconds, limit = max(0.0, (look.at - made).total_seconds()), 3600 * look.settings.datalogger.site_hours
+        seconds, limit = look.age(made), 3600 * look.settings.datalogger.site_hours
         said = f"datalogger: the plot site is of {clock.age(seconds)} ago"
         said += ", older than [datalogger] site_hours: datalogger-json -v" if seconds > limit else ""
         yield Figure("site_age", PIPELINE, seconds, said, "s", probes.over(limit), probes.over(4 * limit))

@@ -128,17 +128,13 @@ def _disks(look: Probing) -> Iterator[Note]:
         said = row.reason or "no reason was kept"
         if row.state == s.DUMPING:
             of = "" if row.files is None else f" of {row.files}"
-            said = f"{row.files_done}{of} files, {size(row.bytes_done)}, for {_age(look, row.begun or row.since)}"
+            said = f"{row.files_done}{of} files, {size(row.bytes_done)}, for {clock.age(look.age(row.begun or row.since))}"
         yield Note(
             "disk", row.uuid, row.state, f"{said}{' in ' + names.shown(row.slot) if row.slot else ''}", row.state != s.ERROR
         )
     for slot in standing.slots(look.connection):
         if slot.state == "bad":
             yield Note("slot", names.shown(slot.path), "bad", slot.reason or "no reason was kept", well=False)
-
-
-def _age(look: Probing, since: datetime) -> str:
-    return clock.age(max(0.0, (look.at - since).total_seconds()))
 
 
 # ---- what doesn't move

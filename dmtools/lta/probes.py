@@ -145,7 +145,7 @@ def disks(look: Probing) -> Iterator[Figure]:
         said = f"lta: the disk {row.uuid} is set aside: {row.reason or 'no reason was kept'}"
         yield Figure("disk_error", {**PIPELINE, "disk": row.uuid}, 1, said, state=probes.CRITICAL, see=troubles.LTA_DISK)
     for row in standing.disks(look.connection, (s.DUMPING,)):
-        age = max(0.0, (look.at - (row.begun or row.since)).total_seconds())
+        age = look.age(row.begun or row.since)
         said = f"lta: the dump of the disk {row.uuid} takes {clock.age(age)}: {row.files_done} files so far"
         limit = probes.over(look.settings.lta.dump_hours * 3600)
         yield Figure("dump_age", {**PIPELINE, "disk": row.uuid}, age, said, "s", limit, see=troubles.LTA_DISK)

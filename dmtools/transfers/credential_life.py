@@ -17,7 +17,7 @@ def figure(look: Probing, pipeline: str) -> Iterator[Figure]:
         return
     wanted = settings.credentials
     if wanted.renew and (last := renewal.last(settings)) is not None and not last.worked:
-        ago = clock.age(max(0.0, (look.at - last.at).total_seconds()))
+        ago = clock.age(look.age(last.at))
         said = f"the renewal of the proxy failed {ago} ago: {wanted.renew[0]}: {last.said}; its output is in HOME/log"
         yield Figure("renewal", labels, 0, said, state=probes.WARNING)
     try:

@@ -22,7 +22,7 @@ def _stands(look: Probing) -> tuple[int, float, AnyRow]:
     """(files that wait, seconds that the oldest does, name and reason of one that can't be read or None)."""
     number, since = look.connection.execute(select(func.count(), func.min(F.since)).where(WAITS)).one()
     query = select(F.name, F.reason).where(WAITS, F.reason.is_not(None)).order_by(F.id).limit(1)
-    seconds = max(0.0, (look.at - since).total_seconds()) if since is not None else 0.0
+    seconds = look.age(since) if since is not None else 0.0
     return number, seconds, look.connection.execute(query).first()
 
 
@@ -50,5 +50,5 @@ def notes(look: Probing) -> Iterator[Note]:
     query = select(F.name, F.distilled).where(F.distilled.is_not(None)).order_by(F.end.desc(), F.id.desc()).limit(1)
     newest = look.connection.execute(query).first()
     if newest is not None:
-        ago = clock.age(max(0.0, (look.at - newest.distilled).total_seconds()))
+        ago = clock.age(look.age(newest.distilled))
         yield Note("statistics", newest.name, "distilled", f"the newest that has them, {ago} ago")
