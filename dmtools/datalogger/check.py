@@ -137,7 +137,7 @@ def _holes(connection: Connection, this: Pass, home: str) -> Iterator[Finding]:
     """Days between those of a device that the tables don't have: no pass would ever ask for them."""
     for one in holes(connection, this, home):
         says = "the tables have the days before and after it, and not this one"
-        yield finding("window-gone", f"{table(one['kind'], one['name'])} {one['start']:%Y-%m-%dT%H:%M:%SZ}", says, "it is owed")
+        yield finding("window-gone", f"{table(one['kind'], one['name'])} {wall.text(one['start'])}", says, "it is owed")
 
 
 def holes(connection: Connection, this: Pass, home: str) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,7 @@ from dmtools.control.passes import Pass
 from dmtools.datalogger import files, hdf5, wall
 from dmtools.datalogger.check import finding, note
 from dmtools.datalogger.files import F, File
+from dmtools.datalogger.kinds import KINDS
 from dmtools.datalogger.states import PUBLISHED
 from dmtools.datalogger.windows import HAND
 from dmtools.ledger import tables
@@ -37,9 +38,9 @@ def check(inspection: Inspection, known: dict[str, File]) -> Iterator[Finding]:
         says = "the directory [datalogger] out is not there, so its files were not looked at"
         yield note("out-away", str(out), says, "mount it, or make it; then look again")
     with this.ledger.read() as connection:
-        ids = [file.id for file in known.values() if file.state == PUBLISHED]
+        ids = {file.id for file in known.values()}
         rows = connection.execute(select(tables.datalogger_file).where(F.state == PUBLISHED).order_by(F.id)).all()
-    mine = [row for row in rows if row.id in set(ids)]
+    mine = [row for row in rows if row.id in ids]
     here = [row for row in mine if files.path_of(row.place).parent.is_dir()]
     for row in here:
         yield from _size(row)
@@ -76,8 +77,10 @@ def _gone(row: AnyRow, file: File) -> Finding:
         return note("file-gone", str(file.place), says, "nothing, when you moved it")
     if has_draft(file):
         return finding("file-gone", str(file.place), says, "it is copied out again from its draft", item=file.id)
-    start, end = (f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in (file.start, file.end))
-    step = f"put it back; if it is gone for good: datalogger-{files.KINDS[file.kind]} --startat {start} --stopat {end} --adopt"
+    start, end = wall.text(file.start), wall.text(file.end)
+    step = (
+        f"put it back; if it is gone for good: datalogger-{KINDS[file.kind].component} --startat {start} --stopat {end} --adopt"
+    )
     return finding("file-gone", str(file.place), says, next=f"{step}, as long as the logger has it", item=file.id)
 
 

@@ -15,6 +15,7 @@ from dmtools import names
 from dmtools.control.passes import Pass
 from dmtools.datalogger import wall, windows
 from dmtools.datalogger.home import Home
+from dmtools.datalogger.kinds import KINDS
 from dmtools.datalogger.states import ASKED, DONE, DRAFT, EMPTY, FILE_STATES, INCOMPLETE, LOST, OWED
 from dmtools.datalogger.windows import W, Window
 from dmtools.ledger import journal, tables
@@ -24,7 +25,6 @@ from dmtools.ledger.types import AnyRow
 
 F = tables.datalogger_file.c
 L = tables.lease.c
-KINDS = {windows.DEVICE: "params", windows.EVENT: "events"}
 WAITS = (OWED, ASKED, INCOMPLETE)  # may still come into the file of its day
 
 
@@ -70,7 +70,7 @@ def text_of(path: Path) -> str:
 def name(kind: str, start: datetime, end: datetime, series: int) -> str:
     """`params-20261125T060000Z-20261126T060000Z.h5`; what came later: `..._s01.h5`."""
     later = f"_s{series:02d}" if series else ""
-    return f"{KINDS[kind]}-{wall.stamp(start)}-{wall.stamp(end)}{later}.h5"
+    return f"{KINDS[kind].component}-{wall.stamp(start)}-{wall.stamp(end)}{later}.h5"
 
 
 def ripe(connection: Connection, home: str, kind: str, now: datetime, hours: float) -> list[list[int]]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, insert, select
 
 from dmtools import clock
 from dmtools.control.passes import Pass
+from dmtools.datalogger import wall
 from dmtools.datalogger.states import EMPTY, LOST, OWED
 from dmtools.datalogger.windows import Window
 from dmtools.ledger import tables
@@ -86,7 +87,7 @@ def _scattered(found: Sequence[Gap]) -> list[Gap]:
 def _named(start: float, end: float, stars: Floats) -> Gap:
     found = int(((stars >= start) & (stars < end)).sum())
     kind, why = (STARS, f"{found} values are *****") if found else (EMPTY, "the logger gave no samples of it")
-    return Gap(_instant(start), _instant(end), kind, why)
+    return Gap(wall.instant(start), wall.instant(end), kind, why)
 
 
 def lost(start: datetime, end: datetime, why: str) -> Gap:
@@ -152,7 +153,3 @@ def said(found: Sequence[Gap]) -> str:
 
 def _stamp(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}" + (f".{at:%f}".rstrip("0").rstrip(".")) + "Z"
-
-
-def _instant(seconds: float) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(seconds * 1e6))

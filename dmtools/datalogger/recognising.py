@@ -37,7 +37,7 @@ class Recognised:
 def read(path: Path, home: str) -> Recognised:
     """The whole file is read. Raises Damaged when it is none of the schedule's, or not whole; OSError."""
     match = check_out.NAME.fullmatch(path.name)
-    kind = next((kind for kind, word in files.KINDS.items() if path.name.startswith(word)), "")
+    kind = next((one.name for one in KINDS.values() if path.name.startswith(one.component)), "")
     hdf5.tables(path)  # is it of this kind?
     with hdf5.opened(path) as file:
         about = dict(file.attrs)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from dmtools import clock
 from dmtools.control.passes import Pass
-from dmtools.datalogger import drafts, fetching, gaps, windows
+from dmtools.datalogger import drafts, fetching, gaps, wall, windows
 from dmtools.datalogger.asking import Away, Logger
 from dmtools.datalogger.fetching import Fetched, Wanted
 from dmtools.datalogger.files import path_of, text_of
@@ -125,15 +125,15 @@ class Rounds:
             self.away = str(problem)
             self._back(window, self.away)
             return None
-        upto = _instant(found.upto)
+        upto = wall.instant(found.upto)
         self.pace.had(window, found.upto - found.wanted.start, len(found.rows))
         values: dict[str, Any] = {"upto": min(upto, window.end), "node": found.node}
         if len(found.rows):
             drafts.append_rows(path_of(window.draft or ""), window.rows, found.rows)
             values["rows"] = window.rows + len(found.rows)
         if len(found.seconds):
-            values["first"] = window.first or _instant(float(found.seconds[0]))
-            values["last"] = _instant(float(found.seconds[-1]))
+            values["first"] = window.first or wall.instant(float(found.seconds[0]))
+            values["last"] = wall.instant(float(found.seconds[-1]))
         values |= {"stars": window.stars + len(found.starred), "doubles": window.doubles + found.doubles}
         if found.notes:
             values["reason"] = "; ".join(found.notes)[:1000]
@@ -163,7 +163,7 @@ class Rounds:
         limit = clock.now() - timedelta(days=self.this.settings.datalogger.keep_days)
         why = "the logger forgot it while it was asked for"
         if window.kind == EVENT:
-            return [gaps.lost(window.upto, min(limit, _instant(found.upto)), why)] if window.upto < limit else []
+            return [gaps.lost(window.upto, min(limit, wall.instant(found.upto)), why)] if window.upto < limit else []
         return [one if one.start >= limit else gaps.lost(one.start, one.end, why) for one in holes]
 
     def _end(self, window: Window, trouble: Trouble | None) -> None:
@@ -172,7 +172,7 @@ class Rounds:
         if trouble is not None:
             self._put_off(window, trouble, now)
         elif window.forgotten is not None and window.forgotten > window.start:
-            why = f"the logger had forgotten what was before {window.forgotten:%Y-%m-%dT%H:%M:%SZ}; the rest is here"
+            why = f"the logger had forgotten what was before {wall.text(window.forgotten)}; the rest is here"
             windows.advance(self.this, window, LOST, why, {"reason": why, "error_class": None}, now)
             left = f"{window.rows} {window.of_kind.noun} are kept"
             self.this.problem("lost in part", window.shown, why=why, left=left, next="nothing can bring it back")
@@ -191,7 +191,7 @@ class Rounds:
         state = INCOMPLETE if window.upto > window.start and (window.rows or window.forgotten is None) else ERROR
         if windows.advance(self.this, window, state, why, values, now):
             left = (
-                f"{window.rows} {window.of_kind.noun} up to {window.upto:%Y-%m-%dT%H:%M:%SZ} are kept"
+                f"{window.rows} {window.of_kind.noun} up to {wall.text(window.upto)} are kept"
                 if window.rows
                 else "nothing of it is kept"
             )
@@ -208,8 +208,3 @@ class Rounds:
 
     def _leave(self, window: Window) -> None:
         self.this.leases.release([window.resource])
-
-
-def _instant(seconds: float) -> datetime:
-    """To the microsecond, as the tables keep it."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(seconds * 1e6))

@@ -124,6 +124,16 @@ def parse(text: str, zone: ZoneInfo) -> datetime:
     return found.astimezone(UTC)
 
 
+def instant(seconds: float) -> datetime:
+    """Of UTC seconds; to the microsecond, as the tables keep it."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(seconds * 1e6))
+
+
+def text(at: datetime) -> str:
+    """For people: `2026-11-25T06:00:00Z`."""
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
 def stamp(at: datetime) -> str:
     """`20261125T060000Z`, as in the names of files."""
     return at.astimezone(UTC).strftime("%Y%m%dT%H%M%S" + (".%f" if at.microsecond else "") + "Z")

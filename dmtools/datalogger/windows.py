@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, insert, select, update
 
 from dmtools.control.passes import Pass
-from dmtools.datalogger import kinds
+from dmtools.datalogger import kinds, wall
 from dmtools.datalogger.kinds import KINDS, Kind
 from dmtools.datalogger.states import OPEN, OWED, STATES
 from dmtools.ledger import journal, tables
@@ -67,7 +67,7 @@ class Window:
     @property
     def shown(self) -> str:
         """For people."""
-        return f"{self.called} {self.start:%Y-%m-%dT%H:%M:%SZ} to {self.end:%Y-%m-%dT%H:%M:%SZ}"
+        return f"{self.called} {wall.text(self.start)} to {wall.text(self.end)}"
 
 
 def resource(number: int) -> str:

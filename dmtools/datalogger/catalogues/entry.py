@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from dmtools.datalogger import wall
+
 SERVER, REFUSED, CREDENTIALS, SETTINGS, DIFFERS = "server", "refused", "credentials", "settings", "differs"
 
 
@@ -33,8 +35,8 @@ class Entry:
         """What is known of it beyond its name, size and checksum."""
         return {
             "kind": self.kind,
-            "start": f"{self.start:%Y-%m-%dT%H:%M:%SZ}",
-            "end": f"{self.end:%Y-%m-%dT%H:%M:%SZ}",
+            "start": wall.text(self.start),
+            "end": wall.text(self.end),
             "timezone": self.timezone,
             "devices": list(self.names),
             "rows": self.rows,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, case, func, or_, select
@@ -77,7 +76,7 @@ def _asked(url: str, query: Any) -> Iterator[Any]:
     if not connecting.is_there(url):
         return
     with store.opened(url) as engine, connecting.reading(engine) as connection:
-        if store._number(connection) is not None:
+        if store.number(connection) is not None:
             yield from connection.execute(query)
 
 
@@ -107,9 +106,5 @@ def missing(connection: Connection, home: str, keys: Collection[Key]) -> dict[Ke
     for row in connection.execute(query):
         if (key := Key(row.kind, row.name)) in found:
             state = UNDISTILLED if row.state == DONE else row.state
-            found[key].append(Missing(_epoch(row.start), _epoch(row.end), state, row.reason or ""))
+            found[key].append(Missing(row.start.timestamp(), row.end.timestamp(), state, row.reason or ""))
     return found
-
-
-def _epoch(at: datetime) -> float:
-    return at.timestamp()

@@ -10,6 +10,7 @@ from typing import Any
 
 from dmtools import clock
 from dmtools.control.passes import Pass
+from dmtools.datalogger import wall
 from dmtools.datalogger.hdf5 import Damaged
 from dmtools.datalogger.home import Home
 from dmtools.datalogger.stats import store, summing
@@ -36,7 +37,7 @@ def show(this: Pass, paths: Sequence[Path]) -> None:
 def _lines(path: Path, found: Sequence[store.Statistics]) -> list[str]:
     lines = [str(path)] if found else [f"{path}: no tables"]
     for one in found:
-        start, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}" for at in (one.start, one.end))
+        start, end = (wall.text(datetime.fromtimestamp(at, UTC)) for at in (one.start, one.end))
         share = f", {100 * one.complete:.2f} % of what there should be" if one.complete is not None else ""
         lines += [f"  {one.name}  {start} to {end}  {one.state}: {one.count} rows{share}"]
         gaps = f"{one.gaps} gaps of {one.gap_seconds:.3f} s" if one.gap_seconds is not None else "gaps: not known"

@@ -112,7 +112,7 @@ def opened(url: str) -> Iterator[Engine]:
 def create(engine: Engine) -> None:
     """Makes what isn't there: tables, index, view; killed anywhere, the next one goes on. Raises Refused for a newer one."""
     with connecting.writing(engine) as connection:
-        if _number(connection) is not None:
+        if number(connection) is not None:
             return
         for table in metadata.sorted_tables:
             connection.execute(CreateTable(table, if_not_exists=True))
@@ -126,7 +126,7 @@ def create(engine: Engine) -> None:
         connection.execute(insert(_schema).values(number=SCHEMA).prefix_with(ignore))
 
 
-def _number(connection: Connection) -> int | None:
+def number(connection: Connection) -> int | None:
     """The schema that it has; None: it isn't made yet, or not to its end. Raises Refused for one that is newer than ours."""
     try:
         found = connection.execute(select(_schema.c.number)).scalar()
@@ -196,7 +196,7 @@ def read(url: str, names: Iterable[str] | None = None, since: float | None = Non
     if since is not None:
         query = query.where(S.start >= since)
     with opened(url) as engine, connecting.reading(engine) as connection:
-        if _number(connection) is not None:
+        if number(connection) is not None:
             for row in connection.execution_options(yield_per=1000).execute(query):
                 yield _of(row._mapping)
 
